@@ -1,0 +1,205 @@
+/* engine.h - Llama inference: models, sequences, token ids, logits rows. It knows no policy, HTTP
+ * or users. Usable alone.
+ *
+ * Threads: one owner thread calls everything on an engine, except engine_wake_fd's descriptor,
+ * job_cancel() and engine_wake(), which are safe from any thread, and the model_* readers, which
+ * are safe from any thread once engine_model_add() has returned and until engine_model_drop().
+ * No call blocks longer than one layer except engine_model_add, model_plan and engine_close.
+ * Errors: 0 or a negative code of base/err.h; text in *err where one is taken (NULL ok).
+ * Ownership: arguments are borrowed for the call unless "takes" or "keeps" is written.
+ * Every byte of a model file is hostile; chat templates inside it are never interpreted. */
+#ifndef SP_ENGINE_H
+#define SP_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "span.h"
+
+struct engine; /* opaque: thread pool, KV pages, batch scheduler */
+struct model;  /* opaque: weights, tokenizer; owned by its engine */
+struct seq;    /* opaque: one mutable timeline of tokens with its KV cache */
+typedef uint64_t job_id; /* 0 = none; unique for the engine's life */
+
+/* ---- engine ---- */
+struct engine_cfg {
+	uint32_t threads;        /* compute threads incl. the owner; 0 = one per CPU we may use */
+	const char *kernel_path; /* "portable", "avx2", ... ; NULL = best of this CPU. A path this
+				  * CPU cannot run is E_UNSUPPORTED. */
+	uint64_t kv_bytes;       /* budget of KV pages over all models, respected exactly */
+	bool deterministic;      /* reserved for the D class; guards are always deterministic */
+};
+int engine_open(const struct engine_cfg *cfg, struct engine **e, struct err *err);
+void engine_close(struct engine *e); /* takes e; NULL ok; ends all jobs without events */
+/* eventfd that is readable after job_cancel()/engine_wake(); poll it beside your own. */
+int engine_wake_fd(const struct engine *e);
+void engine_wake(struct engine *e); /* any thread */
+
+struct engine_stats {
+	uint64_t kv_pages_total, kv_pages_used, kv_pages_reserved;
+	uint64_t tokens_prompt, tokens_generated, tokens_guard, steps, jobs_active, seqs;
+	const char *kernel_path; /* the chosen one; static string */
+};
+void engine_stats(const struct engine *e, struct engine_stats *out);
+/* Names of the kernel paths this build has and this CPU can run; NULL-terminated, static. */
+const char *const *engine_kernel_paths(void);
+
+/* ---- models ---- */
+/* Called now and then by long calls with 0..1000 per mille; return false to cancel. */
+typedef bool (*engine_progress)(void *arg, unsigned per_mille);
+struct model_opts {
+	uint32_t max_context; /* 0 = the file's; larger than the file's is E_RANGE */
+	bool vocab_only;      /* tokenizer and metadata only: no tensors needed */
+	engine_progress progress;
+	void *progress_arg;
+};
+/* Loads a GGUF v2/v3 from nfds descriptors (1 now; split files later), mapped read-only. The
+ * descriptors stay the caller's and may be closed after return. */
+int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const struct model_opts *o,
+		     struct model **m, struct err *err);
+/* Takes m. E_BUSY while a sequence of it lives. */
+int engine_model_drop(struct engine *e, struct model *m, struct err *err);
+
+#define MODEL_MAX_END 16
+struct model_info {
+	char arch[32], name[128], quant[16], tokenizer[32], pre[32];
+	uint64_t params, file_bytes;
+	uint32_t n_vocab, n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, context;
+	float rope_base, norm_eps;
+	bool tied_output, is_starter; /* is_starter: metadata sallyport.starter = true */
+	bool add_bos;
+	int32_t bos;                  /* -1 = none */
+	int32_t end[MODEL_MAX_END];   /* end set: the file's own eos/eot plus those found by name */
+	uint32_t n_end;
+	uint8_t template_sha256[32];  /* of tokenizer.chat_template; zero when absent */
+	uint64_t kv_bytes_per_token;  /* F16 cache */
+};
+const struct model_info *model_info(const struct model *m); /* borrows for the model's life */
+
+struct model_plan {
+	uint64_t weights_bytes, kv_bytes_per_token, kv_bytes_full_context, peak_bytes;
+	struct model_info info;
+};
+/* Reads only headers of a file and says what loading would need. */
+int model_plan(int fd, const struct model_opts *o, struct model_plan *plan, struct err *err);
+
+/* One line per tensor / metadata key for `model inspect`. Return false to stop. */
+struct tensor_desc {
+	struct span name;
+	const char *type; /* "Q8_0" */
+	uint32_t n_dims;
+	uint64_t dims[4], bytes, offset;
+};
+typedef bool (*model_tensor_fn)(void *arg, const struct tensor_desc *t);
+int model_each_tensor(int fd, model_tensor_fn fn, void *arg, struct err *err);
+
+/* ---- tokens ---- */
+enum { TOK_BOS = 1, TOK_SPECIAL = 2 }; /* put BOS first; parse special tokens in the text */
+enum token_class { TC_NORMAL, TC_BYTE, TC_CONTROL, TC_UNKNOWN, TC_UNUSED };
+/* Text to ids. *n = ids needed (may exceed cap: then E_RANGE and nothing is promised about
+ * out). Text of users never gets TOK_SPECIAL. Without it no CONTROL id is ever produced. */
+int model_tokenize(const struct model *m, struct span text, unsigned flags, int32_t *out,
+		   size_t cap, size_t *n);
+/* Bytes of a token as printed; empty for control tokens. E_RANGE for a bad id. */
+int model_token_bytes(const struct model *m, int32_t id, struct span *out);
+enum token_class model_token_class(const struct model *m, int32_t id);
+/* The id whose stored piece is exactly this text, e.g. "<|eot_id|>" or "safe"; -1 = none. */
+int32_t model_token_find(const struct model *m, struct span piece);
+/* Largest prefix of `text` (bytes) whose tokenisation cannot change whatever bytes follow: it
+ * ends at a pre-token boundary that later bytes cannot move. 0 is a valid answer. */
+size_t model_stable_prefix(const struct model *m, struct span text);
+
+/* ---- sequences ---- */
+enum seq_role { SEQ_CHAT, SEQ_GUARD };     /* arithmetic class: guard = P always */
+enum seq_priority { PRIO_GUARD, PRIO_NORMAL, PRIO_LOW };
+enum kv_type { KV_F16 };
+struct seq_cfg {
+	uint64_t cache_domain; /* prefix sharing only inside one (the daemon: the subject) */
+	uint64_t fair_group;   /* fairness (the daemon: the organisation) */
+	enum seq_priority priority;
+	uint32_t max_tokens;   /* pages for so many tokens are reserved now, so that the sequence
+				* can never wait for memory later. E_BUSY: no pages now;
+				* E_RANGE: more than the context or the whole budget */
+	enum kv_type kv_type;
+	enum seq_role role;
+};
+int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct seq **s,
+	    struct err *err);
+/* Child that shares the first `keep` tokens (copy on write of the last page). Same max_tokens. */
+int seq_fork(struct seq *s, uint32_t keep, struct seq **child, struct err *err);
+/* Forgets tokens from `keep` on. E_BUSY while a job of s runs. */
+int seq_truncate(struct seq *s, uint32_t keep);
+uint32_t seq_len(const struct seq *s); /* tokens whose KV is computed */
+void seq_free(struct seq *s);          /* takes; cancels its jobs silently; pages wiped */
+
+enum want_rows { WANT_NONE, WANT_LOGITS, WANT_LOGITS_FULL, WANT_TOP_K, WANT_HIDDEN };
+struct want {
+	enum want_rows rows;
+	bool all_rows;      /* a row for every appended token; else the last one only */
+	const int32_t *ids; /* WANT_LOGITS: kept by copy */
+	uint32_t n_ids;
+	uint32_t k;         /* WANT_TOP_K */
+};
+/* Appends n ids. Events: ROWS (if wanted) then DONE, or FAILED. Computes over several steps. */
+int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w, job_id *job,
+	       struct err *err);
+
+/* ---- sampling: counter-based random numbers keyed by (seed, position); ties: lowest id ---- */
+struct sampler {
+	float temperature; /* 0 = greedy */
+	float top_p, min_p; /* 1 and 0 = off */
+	uint32_t top_k;     /* 0 = off */
+	uint64_t seed;
+};
+void sampler_init(struct sampler *s, uint64_t seed); /* defaults: 0.6, top_p 0.9 */
+void sampler_copy(struct sampler *to, const struct sampler *from);
+/* One draw from a row of n logits at a position; *logprob (NULL ok) of the untempered row. */
+int32_t sampler_draw(const struct sampler *s, const float *logits, uint32_t n, uint64_t position,
+		     float *logprob);
+
+/* May forbid tokens before each draw: clear bits in allow (n_vocab bits). NULL = all allowed. */
+typedef void (*mask_hook)(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow);
+struct gen_limit {
+	uint32_t max_new;
+	const int32_t *end_ids; /* kept by copy; NULL = the model's end set */
+	uint32_t n_end;
+	const int32_t *stop_ids; /* end too, reported as GEN_STOP_ID */
+	uint32_t n_stop;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
+};
+enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
+/* Samples on from the sequence's last token (its logits row must be the one last computed: append
+ * the prompt first). One TOKEN event each; generation pauses when credit is used up: each job
+ * starts with 0 credit, seq_credit() adds. Then DONE. The end token is not reported as TOKEN but
+ * counted in DONE. */
+int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limit *limit,
+		 mask_hook hook, void *hook_arg, job_id *job, struct err *err);
+void seq_credit(struct seq *s, uint32_t tokens);
+/* Any thread. The job ends with DONE(GEN_CANCELLED) at the next layer border; unknown ids are
+ * ignored. */
+void job_cancel(struct engine *e, job_id job);
+
+/* Does work for about budget_ns (0 = one step), at most one chunk beyond it. Returns 1 when there
+ * is more to do, 0 when idle, negative on a broken engine. */
+int engine_step(struct engine *e, uint64_t budget_ns);
+
+enum event_kind { EV_ROWS, EV_TOKEN, EV_DONE, EV_FAILED };
+struct event {
+	enum event_kind kind;
+	job_id job;
+	struct seq *seq;
+	int32_t token;        /* EV_TOKEN */
+	float logprob;
+	const float *rows;    /* EV_ROWS: n_rows x row_n; borrowed until the next engine_poll */
+	const int32_t *top_ids; /* WANT_TOP_K: n_rows x row_n */
+	uint32_t n_rows, row_n;
+	enum gen_end end;     /* EV_DONE of a generation */
+	uint32_t computed, cached; /* EV_DONE: tokens computed, taken from the prefix cache */
+	int code;             /* EV_FAILED: base/err.h */
+	const char *why;      /* EV_FAILED: static text */
+};
+/* Takes up to cap finished events in order. Returns their number. */
+int engine_poll(struct engine *e, struct event *events, int cap);
+
+#endif
