@@ -95,7 +95,9 @@ typedef bool (*model_tensor_fn)(void *arg, const struct tensor_desc *t);
 int model_each_tensor(int fd, model_tensor_fn fn, void *arg, struct err *err);
 
 /* ---- tokens ---- */
-enum { TOK_BOS = 1, TOK_SPECIAL = 2 }; /* put BOS first; parse special tokens in the text */
+/* put BOS first; parse special tokens in the text; the text goes on where an earlier one ended (no
+ * space prefix of SentencePiece) */
+enum { TOK_BOS = 1, TOK_SPECIAL = 2, TOK_CONT = 4 };
 enum token_class { TC_NORMAL, TC_BYTE, TC_CONTROL, TC_UNKNOWN, TC_UNUSED };
 /* Text to ids. *n = ids needed (may exceed cap: then E_RANGE and nothing is promised about
  * out). Text of users never gets TOK_SPECIAL. Without it no CONTROL id is ever produced. */
