@@ -47,6 +47,7 @@ struct gguf_key {
 
 struct gguf_tensor {
 	struct span name;
+	uint32_t number;            /* place in the file's list */
 	enum gtype type;            /* always a known one */
 	uint32_t n_dims;            /* 1..4 */
 	uint64_t dims[GGUF_MAX_DIMS]; /* dims[0] = length of a row; 1 behind n_dims; none is 0 */

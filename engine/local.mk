@@ -1,9 +1,18 @@
 # engine/
 noinst_LIBRARIES += libengine.a
 ENGINE_LOAD_SOURCES = engine/include/engine.h engine/include/chat.h engine/gtype.h engine/gtype.c \
-	engine/gguf.h engine/tok.h engine/info.h engine/model_priv.h
+	engine/gguf.h engine/gguf.c engine/gguf_get.c engine/tok.h engine/info.h engine/model_priv.h
 # kernels, forward pass, KV, scheduler, sampler: append here
 ENGINE_CORE_SOURCES =
 libengine_a_SOURCES = $(ENGINE_LOAD_SOURCES) $(ENGINE_CORE_SOURCES)
 libengine_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include $(UTF8PROC_CFLAGS) $(SODIUM_CFLAGS)
 ENGINE_LIBS = libengine.a $(BASE_LIBS) $(UTF8PROC_LIBS) -lm -lpthread
+
+if HAVE_CMOCKA
+TESTS_ENGINE_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) $(SODIUM_CFLAGS)
+check_PROGRAMS += tests/unit/t_gguf
+TESTS += tests/unit/t_gguf
+tests_unit_t_gguf_SOURCES = tests/unit/t_gguf.c tests/unit/ggufb.h tests/unit/ggufb.c
+tests_unit_t_gguf_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_gguf_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+endif
