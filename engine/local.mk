@@ -1,7 +1,9 @@
 # engine/
 noinst_LIBRARIES += libengine.a
 ENGINE_LOAD_SOURCES = engine/include/engine.h engine/include/chat.h engine/gtype.h engine/gtype.c \
-	engine/gguf.h engine/gguf.c engine/gguf_get.c engine/tok.h engine/info.h engine/model_priv.h
+	engine/gguf.h engine/gguf.c engine/gguf_get.c engine/info.h engine/model_priv.h \
+	engine/model_tok.c engine/tok.h engine/tok_priv.h engine/tok.c engine/tok_table.c engine/tok_pre.c \
+	engine/tok_merge.c engine/tok_bpe.c engine/tok_spm.c
 # kernels, forward pass, KV, scheduler, sampler: append here
 ENGINE_CORE_SOURCES =
 libengine_a_SOURCES = $(ENGINE_LOAD_SOURCES) $(ENGINE_CORE_SOURCES)
@@ -15,4 +17,9 @@ TESTS += tests/unit/t_gguf
 tests_unit_t_gguf_SOURCES = tests/unit/t_gguf.c tests/unit/ggufb.h tests/unit/ggufb.c
 tests_unit_t_gguf_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_gguf_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+check_PROGRAMS += tests/unit/t_tok
+TESTS += tests/unit/t_tok
+tests_unit_t_tok_SOURCES = tests/unit/t_tok.c tests/unit/ggufb.h tests/unit/ggufb.c
+tests_unit_t_tok_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_tok_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 endif

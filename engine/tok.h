@@ -1,6 +1,7 @@
 /* tok.h - tokenizers: byte-level BPE (`gpt2` with the Llama 3 pre-tokeniser) and SentencePiece
  * BPE (`llama`). A struct tok owns all its memory: the GGUF region may go after tok_new().
- * Immutable after tok_new(): any thread. Text is any bytes; malformed UTF-8 is encoded byte by
+ * Immutable after tok_new(): any thread. Tokens the file calls `user-defined` are matched as whole
+ * strings only under TOK_SPECIAL. Text is any bytes; malformed UTF-8 is encoded byte by
  * byte, never refused. Work is O(n log n) in the length of the text.
  * The functions mean what the model_* ones of engine.h say. */
 #ifndef SP_ENGINE_TOK_H
@@ -10,7 +11,8 @@
 #include "gguf.h"
 
 #define TOK_MAX_VOCAB (1u << 20)
-#define TOK_MAX_PIECE 65536 /* bytes of one token's text */
+#define TOK_MAX_PIECE 1024 /* bytes of one token's text */
+#define TOK_MAX_TEXT (1u << 30)
 
 struct tok;
 
@@ -25,6 +27,7 @@ int tok_encode(const struct tok *t, struct span text, unsigned flags, int32_t *o
 	       size_t *n);
 int tok_bytes(const struct tok *t, int32_t id, struct span *out);
 enum token_class tok_class(const struct tok *t, int32_t id); /* TC_UNUSED for a bad id */
+/* The piece as printed (a space is a space); SentencePiece's own form is understood too. */
 int32_t tok_find(const struct tok *t, struct span piece);
 size_t tok_stable_prefix(const struct tok *t, struct span text);
 int32_t tok_bos(const struct tok *t); /* -1 = none */
