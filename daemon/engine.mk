@@ -1,1 +1,1 @@
-# sources of this part: libdaemon_a_SOURCES += daemon/x.c daemon/x.h, and its tests
+# this part's library (add it to ROLE_LIBS) and tests; see daemon/store.mk

@@ -1,5 +1,6 @@
 # daemon/store_*: the store role's request path
 noinst_LIBRARIES += libstore.a
+ROLE_LIBS += libstore.a
 libstore_a_SOURCES = daemon/zone.h daemon/zone.c daemon/quota.h daemon/quota.c daemon/lease.h \
 	daemon/lease.c
 libstore_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
