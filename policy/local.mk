@@ -1,1 +1,16 @@
-# policy/
+# policy/: what may pass: normalisation, detectors, the classifier, decisions, the release gate
+noinst_LIBRARIES += libpolicy.a
+libpolicy_a_SOURCES = policy/normalise.h policy/normalise.c policy/lookalike.c policy/neutralise.h \
+	policy/neutralise.c policy/detectors.h policy/detectors.c policy/commit.h \
+	policy/policy_file.h policy/policy_file.c policy/decide.h policy/decide.c
+libpolicy_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(UTF8PROC_CFLAGS) $(INIH_CFLAGS)
+POLICY_LIBS = libpolicy.a $(ENGINE_LIBS) $(INIH_LIBS)
+EXTRA_DIST += etc/policy.conf
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/t_policy
+TESTS += tests/unit/t_policy
+tests_unit_t_policy_SOURCES = tests/unit/t_policy.c
+tests_unit_t_policy_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_t_policy_LDADD = libpolicy.a $(BASE_LIBS) $(UTF8PROC_LIBS) $(INIH_LIBS) -lm $(CMOCKA_LIBS)
+endif
