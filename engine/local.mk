@@ -4,8 +4,7 @@ ENGINE_LOAD_SOURCES = engine/include/engine.h engine/include/chat.h engine/gtype
 	engine/gguf.h engine/gguf.c engine/gguf_get.c engine/info.h engine/model_priv.h \
 	engine/model_tok.c engine/tok.h engine/tok_priv.h engine/tok.c engine/tok_table.c engine/tok_pre.c \
 	engine/tok_merge.c engine/tok_bpe.c engine/tok_spm.c
-# kernels, forward pass, KV, scheduler, sampler: append here
-ENGINE_CORE_SOURCES =
+include engine/core.mk
 libengine_a_SOURCES = $(ENGINE_LOAD_SOURCES) $(ENGINE_CORE_SOURCES)
 libengine_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include $(UTF8PROC_CFLAGS) $(SODIUM_CFLAGS)
 ENGINE_LIBS = libengine.a $(BASE_LIBS) $(UTF8PROC_LIBS) -lm -lpthread

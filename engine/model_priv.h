@@ -3,12 +3,26 @@
 #define SP_ENGINE_MODEL_PRIV_H
 
 #include "engine.h"
+#include "fwd.h"
+#include "gguf.h"
 #include "tok.h"
+#include "weights.h"
 
 struct model {
 	struct model_info info;
 	struct tok *tok; /* owned */
-	/* what follows belongs to the forward pass */
+	/* what follows belongs to the forward pass; empty when vocab_only */
+	struct model *next; /* of the engine */
+	struct gguf_map map;
+	struct weights weights;
+	struct kv_class kv;
+	struct fwd fwd;
+	float *logits;        /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
+	float *hidden;        /* fwd.max_rows x n_embd */
+	uint64_t ns_per_row;  /* measured, smoothed: sizes the chunks by time; 0 = not yet */
+	uint64_t last_batch;  /* number of the batch it last had: models take turns */
+	uint32_t seqs;        /* living */
+	bool vocab_only;
 };
 
 #endif

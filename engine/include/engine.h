@@ -36,7 +36,9 @@ void engine_close(struct engine *e); /* takes e; NULL ok; ends all jobs without 
 int engine_wake_fd(const struct engine *e);
 void engine_wake(struct engine *e); /* any thread */
 
+#define ENGINE_KV_UNIT 4096 /* bytes: what engine_stats counts KV in, over models of any shape */
 struct engine_stats {
+	/* reserved: promised to living sequences, used ones included */
 	uint64_t kv_pages_total, kv_pages_used, kv_pages_reserved;
 	uint64_t tokens_prompt, tokens_generated, tokens_guard, steps, jobs_active, seqs;
 	const char *kernel_path; /* the chosen one; static string */
@@ -130,7 +132,9 @@ int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct
 	    struct err *err);
 /* Child that shares the first `keep` tokens (copy on write of the last page). Same max_tokens. */
 int seq_fork(struct seq *s, uint32_t keep, struct seq **child, struct err *err);
-/* Forgets tokens from `keep` on. E_BUSY while a job of s runs. */
+/* Forgets tokens from `keep` on. E_BUSY while a job of s runs, or when pages that a fork shares
+ * would have to be replaced and there is no room for that; never for tokens behind the shared
+ * ones. */
 int seq_truncate(struct seq *s, uint32_t keep);
 uint32_t seq_len(const struct seq *s); /* tokens whose KV is computed */
 void seq_free(struct seq *s);          /* takes; cancels its jobs silently; pages wiped */
@@ -172,7 +176,8 @@ struct gen_limit {
 };
 enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
 /* Samples on from the sequence's last token (its logits row must be the one last computed: append
- * the prompt first). One TOKEN event each; generation pauses when credit is used up: each job
+ * the prompt first; an append may still be queued). After GEN_LENGTH, GEN_DEADLINE or GEN_CANCELLED
+ * the last token reported is not in the cache: append it to go on. One TOKEN event each; generation pauses when credit is used up: each job
  * starts with 0 credit, seq_credit() adds. Then DONE. The end token is not reported as TOKEN but
  * counted in DONE. */
 int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limit *limit,

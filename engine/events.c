@@ -1,0 +1,97 @@
+/* events.c - the queue between the engine's work and engine_poll(). Owner thread only. Nodes that
+ * were given out stay until the next poll, because their rows are borrowed until then. */
+#include <stdlib.h>
+
+#include "engine_priv.h"
+#include "fault.h"
+
+void events_open(struct engine *e)
+{
+	e->ev_end = &e->ev_first;
+	e->given_end = &e->given_first;
+}
+
+static void append(struct evnode ***end, struct evnode *n)
+{
+	n->next = NULL;
+	**end = n;
+	*end = &n->next;
+}
+
+void event_push(struct engine *e, struct evnode *n)
+{
+	n->ev.seq->events++;
+	append(&e->ev_end, n);
+}
+
+bool event_token(struct job *j, int32_t token, float logprob)
+{
+	struct evnode *n = FAULT("event.alloc") ? NULL : calloc(1, sizeof(*n));
+
+	if (!n)
+		return false;
+	n->ev = (struct event){.kind = EV_TOKEN, .job = j->id, .seq = j->seq, .token = token,
+			       .logprob = logprob};
+	event_push(j->seq->e, n);
+	return true;
+}
+
+static void recycle(struct evnode **first, struct evnode ***end)
+{
+	struct evnode *n = *first;
+
+	while (n) {
+		struct evnode *next = n->next;
+
+		if (n->last_of)
+			job_free(n->last_of);
+		else if (n->where == NODE_HEAP)
+			free(n);
+		n = next;
+	}
+	*first = NULL;
+	*end = first;
+}
+
+void events_forget(struct engine *e, struct seq *s)
+{
+	struct evnode **at = &e->ev_first;
+
+	while (s->events && *at) {
+		struct evnode *n = *at;
+
+		if (n->ev.seq != s) {
+			at = &n->next;
+			continue;
+		}
+		*at = n->next;
+		if (e->ev_end == &n->next)
+			e->ev_end = at;
+		append(&e->given_end, n); /* freed later: its job may hold rows still borrowed */
+		s->events--;
+	}
+}
+
+void events_close(struct engine *e)
+{
+	recycle(&e->given_first, &e->given_end);
+	recycle(&e->ev_first, &e->ev_end);
+}
+
+int engine_poll(struct engine *e, struct event *events, int cap)
+{
+	int n = 0;
+
+	recycle(&e->given_first, &e->given_end);
+	while (n < cap && e->ev_first) {
+		struct evnode *node = e->ev_first;
+
+		e->ev_first = node->next;
+		if (!e->ev_first)
+			e->ev_end = &e->ev_first;
+		node->ev.seq->events--;
+		events[n++] = node->ev;
+		append(&e->given_end, node);
+	}
+	return n;
+}

@@ -1,0 +1,269 @@
+/* fwd.c - see fwd.h. */
+#include "fwd.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fault.h"
+#include "mutant.h"
+#include "num.h"
+
+#define MAX_BATCH_BYTES (64u << 20) /* of activations; fewer rows for wide models */
+#define MIN_ROWS 16
+
+static size_t row_floats(const struct model_info *in, const struct weights *w)
+{
+	size_t q = (size_t)in->n_head * in->head_dim, kv = (size_t)in->n_head_kv * in->head_dim;
+
+	return 3 * (size_t)in->n_embd + 2 * q + 2 * kv + 2 * (size_t)in->n_ff + w->rope_dim;
+}
+
+static void carve(struct fwd *f)
+{
+	const struct model_info *in = f->in;
+	size_t t = f->max_rows, q = (size_t)in->n_head * in->head_dim;
+	size_t kv = (size_t)in->n_head_kv * in->head_dim;
+	float *p = f->memory;
+	struct {
+		float **at;
+		size_t n;
+	} parts[] = {{&f->x, in->n_embd}, {&f->add, in->n_embd}, {&f->norm, in->n_embd},
+		     {&f->q, q},	  {&f->kk, kv},		 {&f->v, kv},
+		     {&f->att, q},	  {&f->gate, in->n_ff},	 {&f->up, in->n_ff},
+		     {&f->turn, f->w->rope_dim}};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		*parts[i].at = p;
+		p += (parts[i].n * t + 15) & ~(size_t)15;
+	}
+}
+
+/* Floats of scratch per worker: a panel of weights or one block of attention. */
+static size_t scratch_floats(const struct model_info *in)
+{
+	uint32_t ks[] = {in->n_embd, in->n_ff, in->n_head * in->head_dim};
+	size_t most = fwd_attention_scratch(in);
+
+	for (int i = 0; i < 3; i++)
+		if (mm_scratch(ks[i]) > most)
+			most = mm_scratch(ks[i]);
+	return (most + 15) & ~(size_t)15;
+}
+
+int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
+	     const struct model_info *info, const struct weights *w, uint32_t want_rows,
+	     struct err *err)
+{
+	unsigned threads = pool_threads(pool);
+	size_t row = row_floats(info, w), work = scratch_floats(info), most, all;
+
+	*f = (struct fwd){.k = k, .pool = pool, .in = info, .w = w};
+	most = MAX_BATCH_BYTES / (row * sizeof(float));
+	f->max_rows = want_rows < most ? want_rows : most < MIN_ROWS ? MIN_ROWS : (uint32_t)most;
+	if (mul_u64(row + 16, f->max_rows, &all) || all > SIZE_MAX / 8 || work > SIZE_MAX / 8 / threads)
+		return err_set(err, E_RANGE, "the model is too wide");
+	all += 16 * 16 + work * threads;
+	f->rows = calloc(f->max_rows, sizeof(*f->rows));
+	f->runs = calloc(f->max_rows, sizeof(*f->runs));
+	f->scratch = calloc(threads, sizeof(*f->scratch));
+	f->memory = FAULT("fwd.alloc") ? NULL
+				       : aligned_alloc(64, (all * sizeof(float) + 63) & ~(size_t)63);
+	if (!f->rows || !f->runs || !f->scratch || !f->memory) {
+		fwd_close(f);
+		return err_set(err, E_NOMEM, "batch buffers");
+	}
+	memset(f->memory, 0, all * sizeof(float));
+	for (unsigned i = 0; i < threads; i++)
+		f->scratch[i] = f->memory + i * work;
+	f->memory += work * threads;
+	carve(f);
+	f->memory -= work * threads;
+	return 0;
+}
+
+void fwd_close(struct fwd *f)
+{
+	free(f->rows);
+	free(f->runs);
+	free(f->scratch);
+	free(f->memory);
+	*f = (struct fwd){0};
+}
+
+static void make_runs(struct fwd *f)
+{
+	uint32_t most = fwd_run_rows(f->in);
+
+	f->n_runs = 0;
+	for (uint32_t i = 0; i < f->n_rows;) {
+		uint32_t end = i;
+
+		while (end < f->n_rows && f->rows[end].seq == f->rows[i].seq)
+			end++;
+		for (uint32_t last = f->rows[end - 1].pos; i < end; f->n_runs++) {
+			uint32_t n = end - i < most ? end - i : most;
+
+			f->runs[f->n_runs] = (struct fwd_run){i, n, last};
+			i += n;
+		}
+	}
+}
+
+static void start_row(void *arg, unsigned i, unsigned worker)
+{
+	struct fwd *f = arg;
+	const struct fwd_row *r = &f->rows[i];
+	const struct wmat *e = &f->w->embd;
+	uint32_t pairs = f->w->rope_dim / 2;
+	float *turn = f->turn + (size_t)i * f->w->rope_dim;
+
+	e->expand(e->p + (uint64_t)r->token * e->row_bytes, f->x + (size_t)i * e->cols, e->cols);
+	for (uint32_t p = 0; p < pairs; p++) { /* double: positions are large, turns exact */
+		double a = r->pos * f->w->rope_step[p];
+
+		turn[2 * p] = (float)cos(a);
+		turn[2 * p + 1] = (float)sin(a);
+	}
+}
+
+/* Small batches are not worth waking anybody for. */
+static void each_row(struct fwd *f, pool_fn fn)
+{
+	if (f->n_rows >= 8)
+		pool_run(f->pool, fn, f, f->n_rows);
+	else
+		for (uint32_t i = 0; i < f->n_rows; i++)
+			fn(f, i, 0);
+}
+
+void fwd_begin(struct fwd *f, uint32_t n_rows)
+{
+	f->n_rows = n_rows;
+	f->pending = false;
+	make_runs(f);
+	each_row(f, start_row);
+}
+
+struct norm_arg {
+	struct fwd *f;
+	const float *w;
+};
+
+static void norm_row(void *arg, unsigned i, unsigned worker)
+{
+	const struct norm_arg *a = arg;
+	struct fwd *f = a->f;
+	uint32_t d = f->in->n_embd;
+	float *x = f->x + (size_t)i * d;
+
+	if (f->pending)
+		f->k->add(x, f->add + (size_t)i * d, d);
+	f->k->rmsnorm(x, a->w, f->norm + (size_t)i * d, d, f->in->norm_eps);
+}
+
+static void norm_rows(struct fwd *f, const float *w)
+{
+	struct norm_arg a = {f, w};
+
+	if (f->n_rows >= 8)
+		pool_run(f->pool, norm_row, &a, f->n_rows);
+	else
+		for (uint32_t i = 0; i < f->n_rows; i++)
+			norm_row(&a, i, 0);
+	f->pending = false;
+}
+
+/* Turns the pairs (2i, 2i + 1) of one head. */
+static void rope(float *h, const float *turn, uint32_t dim)
+{
+	for (uint32_t i = 0; i < dim; i += 2) {
+		uint32_t a = MUTANT(MUT_ROPE_NEOX) ? i / 2 : i;
+		uint32_t b = MUTANT(MUT_ROPE_NEOX) ? i / 2 + dim / 2 : i + 1;
+		float c = turn[i], s = turn[i + 1], x = h[a], y = h[b];
+
+		h[a] = x * c - y * s;
+		h[b] = x * s + y * c;
+	}
+}
+
+struct layer_arg {
+	struct fwd *f;
+	uint32_t layer;
+};
+
+static void rope_store_row(void *arg, unsigned i, unsigned worker)
+{
+	const struct layer_arg *a = arg;
+	struct fwd *f = a->f;
+	const struct model_info *in = f->in;
+	const struct fwd_row *r = &f->rows[i];
+	struct kv_page *page = r->pages[r->pos / KV_TOKENS];
+	const float *turn = f->turn + (size_t)i * f->w->rope_dim;
+	size_t hd = in->head_dim, slot = r->pos % KV_TOKENS * hd;
+
+	for (uint32_t h = 0; h < in->n_head; h++)
+		rope(f->q + (i * (size_t)in->n_head + h) * hd, turn, f->w->rope_dim);
+	for (uint32_t h = 0; h < in->n_head_kv; h++) {
+		float *k = f->kk + (i * (size_t)in->n_head_kv + h) * hd;
+		float *v = f->v + (i * (size_t)in->n_head_kv + h) * hd;
+
+		rope(k, turn, f->w->rope_dim);
+		f->k->f32_to_half(k, kv_k(page, in->n_head_kv, in->head_dim, a->layer, h) + slot, hd);
+		f->k->f32_to_half(v, kv_v(page, in->n_head_kv, in->head_dim, a->layer, h) + slot, hd);
+	}
+}
+
+void fwd_layer(struct fwd *f, uint32_t layer)
+{
+	const struct layer *l = &f->w->layers[layer];
+	struct layer_arg arg = {f, layer};
+	struct mm m = {.w = {&l->q, &l->k, &l->v}, .y = {f->q, f->kk, f->v}, .n_w = 3,
+		       .x = f->norm, .cols = f->n_rows};
+
+	norm_rows(f, l->attn_norm);
+	mm_run(f->pool, f->k, &m, f->scratch);
+	if (f->n_rows >= 8)
+		pool_run(f->pool, rope_store_row, &arg, f->n_rows);
+	else
+		for (uint32_t i = 0; i < f->n_rows; i++)
+			rope_store_row(&arg, i, 0);
+	fwd_attention(f, layer);
+	m = (struct mm){.w = {&l->o}, .y = {f->add}, .n_w = 1, .x = f->att, .cols = f->n_rows};
+	mm_run(f->pool, f->k, &m, f->scratch);
+	f->pending = true;
+	norm_rows(f, l->ffn_norm);
+	m = (struct mm){.w = {&l->gate, &l->up}, .y = {f->gate, f->up}, .n_w = 2, .swiglu = true,
+			.x = f->norm, .cols = f->n_rows};
+	mm_run(f->pool, f->k, &m, f->scratch);
+	m = (struct mm){.w = {&l->down}, .y = {f->add}, .n_w = 1, .x = f->gate, .cols = f->n_rows};
+	mm_run(f->pool, f->k, &m, f->scratch);
+	f->pending = true;
+}
+
+static void move_rows(float *p, size_t width, uint32_t to, uint32_t from, uint32_t n)
+{
+	memmove(p + to * width, p + from * width, n * width * sizeof(float));
+}
+
+void fwd_remove(struct fwd *f, uint32_t first, uint32_t n)
+{
+	uint32_t from = first + n, left = f->n_rows - from;
+
+	move_rows(f->x, f->in->n_embd, first, from, left);
+	move_rows(f->add, f->in->n_embd, first, from, left);
+	move_rows(f->turn, f->w->rope_dim, first, from, left);
+	memmove(f->rows + first, f->rows + from, left * sizeof(*f->rows));
+	f->n_rows -= n;
+	make_runs(f);
+}
+
+void fwd_hidden(struct fwd *f, uint32_t row, float *out)
+{
+	uint32_t d = f->in->n_embd;
+	float *x = f->x + (size_t)row * d;
+
+	/* asked for once per row, behind the last layer: the last product is still outside x */
+	f->k->add(x, f->add + (size_t)row * d, d);
+	f->k->rmsnorm(x, f->w->output_norm, out, d, f->in->norm_eps);
+}

@@ -1,0 +1,56 @@
+/* fwd.h - the forward pass of one batch of rows through a Llama model, a layer at a time. A row is
+ * one token of one sequence; rows of one sequence stand together, in order. What a row yields
+ * depends on its own tokens and the kernel table alone, bit for bit: not on the other rows, on how
+ * its sequence was cut into batches, or on the number of threads. Owner thread only. */
+#ifndef SP_ENGINE_FWD_H
+#define SP_ENGINE_FWD_H
+
+#include "kv.h"
+#include "matmul.h"
+
+struct fwd_row {
+	const void *seq;        /* identity only: equal for rows of one sequence */
+	struct kv_page **pages; /* of the sequence; page pos / KV_TOKENS is there */
+	uint32_t pos;
+	int32_t token; /* 0 <= token < n_vocab */
+};
+
+struct fwd_run { /* consecutive rows of one sequence that attention takes together */
+	uint32_t first, n, last_pos; /* last_pos: highest position of the sequence in the batch */
+};
+
+struct fwd {
+	const struct kernels *k;
+	struct pool *pool;
+	const struct model_info *in;
+	const struct weights *w;
+	uint32_t max_rows, n_rows, n_runs;
+	bool pending; /* add holds the last product, not yet added to x */
+	struct fwd_row *rows;
+	struct fwd_run *runs;
+	float *x, *add, *norm, *q, *kk, *v, *att, *gate, *up, *turn; /* [max_rows][...] */
+	float **scratch; /* per worker */
+	float *memory;
+};
+
+/* Buffers for at most want_rows rows, fewer where one row is large. E_NOMEM, E_RANGE. */
+int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
+	     const struct model_info *info, const struct weights *w, uint32_t want_rows,
+	     struct err *err);
+void fwd_close(struct fwd *f); /* zeroed struct ok */
+/* Starts a batch with f->rows[0..n_rows) filled in by the caller. */
+void fwd_begin(struct fwd *f, uint32_t n_rows);
+/* Layer 0, then 1, ...: writes K and V of every row into its page. */
+void fwd_layer(struct fwd *f, uint32_t layer);
+/* Between layers: forgets the n rows from `first` on; later rows move up. */
+void fwd_remove(struct fwd *f, uint32_t first, uint32_t n);
+/* After the last layer: the row's normed hidden state, n_embd floats. */
+void fwd_hidden(struct fwd *f, uint32_t row, float *out);
+
+/* attn.c: the attention of all rows; floats of scratch it needs per worker. */
+void fwd_attention(struct fwd *f, uint32_t layer);
+size_t fwd_attention_scratch(const struct model_info *in);
+/* Rows one run may have, so that its queries of one KV head fill a tile. */
+uint32_t fwd_run_rows(const struct model_info *in);
+
+#endif

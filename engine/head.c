@@ -1,0 +1,233 @@
+/* head.c - what follows the last layer: rows are counted as computed, wanted rows are written out,
+ * tokens are drawn. Full rows of logits are made HEAD_ROWS at a time. */
+#include <math.h>
+#include <string.h>
+
+#include "clock.h"
+#include "engine_priv.h"
+
+/* ---- after the last layer ---- */
+
+static bool wants_logits(const struct job *j)
+{
+	return j->kind == JOB_GENERATE || j->want == WANT_LOGITS_FULL || j->want == WANT_TOP_K;
+}
+
+static void head_add(struct batch *b, struct job *j, const float *hidden, uint32_t row)
+{
+	b->heads[b->n_heads++] = (struct head){j, hidden, row};
+}
+
+/* Rows that need no full logits, at once. hidden: n states one after another. */
+static void small_rows(struct job *j, const float *hidden, uint32_t n)
+{
+	struct model *m = j->seq->m;
+	size_t d = m->info.n_embd;
+	float *to = j->rows + (size_t)j->rows_done * j->row_n;
+
+	if (j->want == WANT_HIDDEN)
+		memcpy(to, hidden, n * d * sizeof(float));
+	else
+		mm_rows(m->fwd.k, &m->weights.output, j->row_ids, j->row_n, hidden, n, to,
+			m->fwd.scratch[0]);
+	j->rows_done += n;
+}
+
+/* One part of the batch is computed: its rows belong to the sequence now. */
+static void part_done(struct engine *e, const struct part *p)
+{
+	struct job *j = p->job;
+	struct seq *s = j->seq;
+	struct model *m = s->m;
+	size_t d = m->info.n_embd;
+	bool last = j->kind == JOB_GENERATE || j->done + p->n == j->n_ids;
+	uint32_t from = j->all_rows ? 0 : p->n - 1;
+	float *hidden = m->hidden + (size_t)p->first * d;
+
+	s->len += p->n;
+	s->hidden_ok = last;
+	if (s->cfg.role == SEQ_GUARD)
+		e->stats.tokens_guard += p->n;
+	if (j->kind == JOB_APPEND) {
+		j->done += p->n;
+		e->stats.tokens_prompt += p->n;
+	} else {
+		j->feed = false;
+	}
+	if (last || j->all_rows)
+		for (uint32_t i = from; i < p->n; i++)
+			fwd_hidden(&m->fwd, p->first + i, hidden + i * d);
+	if (last)
+		memcpy(s->hidden, hidden + (p->n - 1) * d, d * sizeof(float));
+	if (j->kind == JOB_GENERATE)
+		return;
+	if (j->want != WANT_NONE && (last || j->all_rows)) {
+		if (!wants_logits(j))
+			small_rows(j, hidden + from * d, p->n - from);
+		else
+			for (uint32_t i = from; i < p->n; i++)
+				head_add(&e->batch, j, hidden + i * d,
+					 j->all_rows ? j->done - p->n + i : 0);
+	}
+}
+
+void head_begin(struct engine *e)
+{
+	struct batch *b = &e->batch;
+	uint32_t n = b->n_parts;
+
+	b->stage = BATCH_HEADS;
+	b->n_heads = b->head = 0;
+	b->n_parts = 0; /* ending a job below shall not look for it in the batch */
+	for (uint32_t i = 0; i < n; i++) {
+		struct job *j = b->parts[i].job;
+
+		if (b->parts[i].n)
+			part_done(e, &b->parts[i]);
+		if (j->kind == JOB_GENERATE)
+			head_add(b, j, j->seq->hidden, 0);
+		else if (j->done == j->n_ids && j->rows_done == j->n_rows)
+			job_end(j, GEN_END);
+		else if (j->done == j->n_ids && !wants_logits(j))
+			job_end(j, GEN_END);
+	}
+}
+
+/* ---- rows of full logits ---- */
+
+static void top_k(struct job *j, const float *logits, uint32_t row)
+{
+	float *v = j->rows + (size_t)row * j->row_n;
+	int32_t *id = j->top_ids + (size_t)row * j->row_n;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < j->seq->m->info.n_vocab; i++) {
+		uint32_t at;
+
+		if (n == j->row_n && !(logits[i] > v[n - 1]))
+			continue;
+		if (n < j->row_n)
+			n++;
+		for (at = n - 1; at > 0 && logits[i] > v[at - 1]; at--) {
+			v[at] = v[at - 1];
+			id[at] = id[at - 1];
+		}
+		v[at] = logits[i];
+		id[at] = (int32_t)i;
+	}
+}
+
+static bool in(const int32_t *ids, uint32_t n, int32_t id)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+static void token_drawn(struct engine *e, struct job *j, int32_t token, float logprob)
+{
+	struct seq *s = j->seq;
+
+	if (token < 0) {
+		job_fail(j, E_FORMAT, "the model's logits are not numbers, or no token is allowed");
+		return;
+	}
+	e->stats.tokens_generated++;
+	if (in(j->end_ids, j->n_end, token)) {
+		job_end(j, GEN_END);
+		return;
+	}
+	if (in(j->stop_ids, j->n_stop, token)) {
+		job_end(j, GEN_STOP_ID);
+		return;
+	}
+	if (!event_token(j, token, logprob)) {
+		job_fail(j, E_NOMEM, "no memory for a token event");
+		return;
+	}
+	j->tokens[j->n_tokens++] = token;
+	j->feed = true;
+	s->credit--;
+	if (j->n_tokens == j->max_new || s->len == s->cfg.max_tokens)
+		job_end(j, GEN_LENGTH);
+}
+
+static void apply_hook(struct job *j, float *logits)
+{
+	uint32_t n = j->seq->m->info.n_vocab;
+
+	if (!j->hook)
+		return;
+	memset(j->allow, 0xff, (n / 64 + 1) * sizeof(*j->allow));
+	j->hook(j->hook_arg, j->tokens, j->n_tokens, j->allow);
+	for (uint32_t i = 0; i < n; i++)
+		if (!(j->allow[i / 64] >> (i % 64) & 1))
+			logits[i] = -INFINITY;
+}
+
+struct draws {
+	const struct head *heads;
+	const float *logits;
+	uint32_t n_vocab;
+	int32_t token[HEAD_ROWS];
+	float logprob[HEAD_ROWS];
+};
+
+static void draw_one(void *arg, unsigned i, unsigned worker)
+{
+	struct draws *d = arg;
+	const struct job *j = d->heads[i].job;
+
+	if (j && j->kind == JOB_GENERATE)
+		d->token[i] = sampler_draw(&j->sampler, d->logits + (size_t)i * d->n_vocab,
+					   d->n_vocab, j->seq->len, &d->logprob[i]);
+}
+
+/* The rows' logits into m->logits, vectors packed by way of a buffer the layers no longer need. */
+static void head_product(struct engine *e, const struct head *h, uint32_t n)
+{
+	struct model *m = e->batch.m;
+	size_t d = m->info.n_embd;
+	struct mm mm = {.w = {&m->weights.output}, .y = {m->logits}, .n_w = 1, .x = m->fwd.norm,
+			.cols = n};
+
+	for (uint32_t i = 0; i < n; i++)
+		if (h[i].job)
+			memcpy(m->fwd.norm + i * d, h[i].hidden, d * sizeof(float));
+	mm_run(e->pool, m->fwd.k, &mm, m->fwd.scratch);
+}
+
+void head_group(struct engine *e)
+{
+	struct batch *b = &e->batch;
+	struct model *m = b->m;
+	uint32_t left = b->n_heads - b->head, n = left < HEAD_ROWS ? left : HEAD_ROWS;
+	const struct head *h = b->heads + b->head;
+	struct draws d = {h, m->logits, m->info.n_vocab, {0}, {0}};
+
+	head_product(e, h, n);
+	for (uint32_t i = 0; i < n; i++)
+		if (h[i].job && h[i].job->kind == JOB_GENERATE)
+			apply_hook(h[i].job, m->logits + (size_t)i * d.n_vocab);
+	pool_run(e->pool, draw_one, &d, n);
+	for (uint32_t i = 0; i < n; i++) {
+		struct job *j = h[i].job;
+		float *logits = m->logits + (size_t)i * d.n_vocab;
+
+		if (!j)
+			continue;
+		if (j->kind == JOB_GENERATE) {
+			token_drawn(e, j, d.token[i], d.logprob[i]);
+			continue;
+		}
+		if (j->want == WANT_TOP_K)
+			top_k(j, logits, h[i].row);
+		else
+			memcpy(j->rows + (size_t)h[i].row * j->row_n, logits,
+			       d.n_vocab * sizeof(float));
+		if (++j->rows_done == j->n_rows)
+			job_end(j, GEN_END);
+	}
+	b->head += n;
+}

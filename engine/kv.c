@@ -1,0 +1,120 @@
+/* kv.c - see kv.h. */
+#include "kv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fault.h"
+#include "num.h"
+
+void kv_open(struct kv *kv, uint64_t budget)
+{
+	*kv = (struct kv){.budget = budget};
+}
+
+bool kv_class_open(struct kv *kv, struct kv_class *c, uint32_t layers, uint32_t kv_heads,
+		   uint32_t head_dim)
+{
+	uint64_t runs, bytes;
+
+	if (mul_u64((uint64_t)layers * 2, kv_heads, &runs) || runs > UINT32_MAX ||
+	    mul_u64(runs, (uint64_t)head_dim * KV_TOKENS * sizeof(uint16_t), &bytes) ||
+	    add_u64(bytes, sizeof(struct kv_page), &bytes) || align_u64(bytes, 64, &bytes) ||
+	    bytes > SIZE_MAX / 2)
+		return false;
+	*c = (struct kv_class){kv, kv->classes, NULL, (size_t)bytes, (uint32_t)runs, head_dim};
+	kv->classes = c;
+	return true;
+}
+
+static void idle_free(struct kv_class *c)
+{
+	struct kv_page *p = c->idle;
+
+	c->idle = p->next;
+	c->kv->idle -= c->page_bytes;
+	free(p);
+}
+
+void kv_class_close(struct kv_class *c)
+{
+	struct kv_class **at;
+
+	if (!c->kv)
+		return;
+	while (c->idle)
+		idle_free(c);
+	for (at = &c->kv->classes; *at && *at != c;)
+		at = &(*at)->next;
+	if (*at)
+		*at = c->next;
+	c->kv = NULL;
+}
+
+bool kv_promise(struct kv_class *c, uint32_t pages)
+{
+	struct kv *kv = c->kv;
+	uint64_t bytes = (uint64_t)pages * c->page_bytes;
+
+	if (pages && bytes / pages != c->page_bytes)
+		return false;
+	if (bytes > kv->budget - kv->promised - kv->used)
+		return false;
+	kv->promised += bytes;
+	return true;
+}
+
+void kv_unpromise(struct kv_class *c, uint32_t pages)
+{
+	c->kv->promised -= (uint64_t)pages * c->page_bytes;
+}
+
+/* Wiped pages of other classes give way, so that memory never exceeds the budget. */
+static void make_room(struct kv *kv, size_t bytes)
+{
+	for (struct kv_class *c = kv->classes; c; c = c->next)
+		while (c->idle && kv->used + kv->idle + bytes > kv->budget)
+			idle_free(c);
+}
+
+struct kv_page *kv_take(struct kv_class *c)
+{
+	struct kv_page *p = c->idle;
+
+	if (p) {
+		c->idle = p->next;
+		c->kv->idle -= c->page_bytes;
+	} else {
+		make_room(c->kv, c->page_bytes);
+		if (FAULT("kv.alloc") || !(p = aligned_alloc(64, c->page_bytes)))
+			return NULL;
+		memset(p->half, 0, c->page_bytes - sizeof(*p));
+	}
+	p->next = NULL;
+	p->holders = 1;
+	c->kv->promised -= c->page_bytes;
+	c->kv->used += c->page_bytes;
+	return p;
+}
+
+bool kv_drop(struct kv_class *c, struct kv_page *p)
+{
+	if (--p->holders)
+		return false;
+	explicit_bzero(p->half, c->page_bytes - sizeof(*p));
+	p->next = c->idle;
+	c->idle = p;
+	c->kv->used -= c->page_bytes;
+	c->kv->idle += c->page_bytes;
+	return true;
+}
+
+void kv_copy(const struct kv_class *c, struct kv_page *to, const struct kv_page *from,
+	     uint32_t tokens)
+{
+	size_t run = (size_t)KV_TOKENS * c->head_dim;
+
+	for (uint32_t i = 0; i < c->runs; i++)
+		memcpy(to->half + i * run, from->half + i * run,
+		       (size_t)tokens * c->head_dim * sizeof(uint16_t));
+}

@@ -1,0 +1,76 @@
+/* kv.h - the KV cache: pages of 64 tokens, F16, under one budget in bytes. Owner thread only.
+ *
+ * A page belongs to a class (one per model: pages of one size). Before a page may be taken it must
+ * have been promised: sum of promises + pages in use never exceeds the budget, so a promise is
+ * always kept (but for the system running out of memory: kv_take() may give NULL).
+ * A page in use counts once, however many sequences share it. A page that nobody holds any more is
+ * wiped at once; wiped pages are kept for reuse while they fit beside the rest of the budget.
+ * The prefix tree of a later change will be one more holder of pages. */
+#ifndef SP_ENGINE_KV_H
+#define SP_ENGINE_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KV_TOKENS 64 /* per page; attention is summed in blocks of so many from position 0 */
+
+struct kv_page {
+	struct kv_page *next; /* of the idle list */
+	uint32_t holders;
+	_Alignas(64) uint16_t half[]; /* [layer][K, V][kv head][KV_TOKENS][head_dim] */
+};
+
+struct kv_class {
+	struct kv *kv;
+	struct kv_class *next;
+	struct kv_page *idle; /* wiped */
+	size_t page_bytes;    /* with the header */
+	uint32_t runs, head_dim; /* layers x 2 x kv heads */
+};
+
+struct kv {
+	uint64_t budget, promised, used, idle; /* bytes */
+	struct kv_class *classes;
+};
+
+void kv_open(struct kv *kv, uint64_t budget);
+/* False when the shape is too large for size_t. End with kv_class_close() (all pages back). */
+bool kv_class_open(struct kv *kv, struct kv_class *c, uint32_t layers, uint32_t kv_heads,
+		   uint32_t head_dim);
+void kv_class_close(struct kv_class *c);
+
+static inline uint32_t kv_pages_for(uint32_t tokens)
+{
+	return tokens / KV_TOKENS + (tokens % KV_TOKENS != 0);
+}
+
+/* False: no room for so many pages now. */
+bool kv_promise(struct kv_class *c, uint32_t pages);
+void kv_unpromise(struct kv_class *c, uint32_t pages);
+/* Turns one promise into a page with one holder. NULL: no memory; the promise stays. */
+struct kv_page *kv_take(struct kv_class *c);
+static inline void kv_hold(struct kv_page *p)
+{
+	p->holders++;
+}
+/* One holder less. True when it was the last: the page is wiped and no longer in use. */
+bool kv_drop(struct kv_class *c, struct kv_page *p);
+/* Copies the first `tokens` tokens of every layer and head. */
+void kv_copy(const struct kv_class *c, struct kv_page *to, const struct kv_page *from,
+	     uint32_t tokens);
+
+/* K of (layer, kv head) in a page: KV_TOKENS rows of head_dim; kv_v: V likewise. */
+static inline uint16_t *kv_k(struct kv_page *p, uint32_t kv_heads, uint32_t head_dim, uint32_t layer,
+			     uint32_t head)
+{
+	return p->half + ((size_t)layer * 2 * kv_heads + head) * KV_TOKENS * head_dim;
+}
+
+static inline uint16_t *kv_v(struct kv_page *p, uint32_t kv_heads, uint32_t head_dim, uint32_t layer,
+			     uint32_t head)
+{
+	return kv_k(p, kv_heads, head_dim, layer, kv_heads + head);
+}
+
+#endif

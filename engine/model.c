@@ -1,0 +1,97 @@
+/* model.c - loading a model for inference, and letting it go. */
+#include <stdlib.h>
+
+#include "engine_priv.h"
+#include "fault.h"
+#include "info.h"
+
+static bool progress(const struct model_opts *o, unsigned per_mille)
+{
+	return !o || !o->progress || o->progress(o->progress_arg, per_mille);
+}
+
+static void model_free(struct model *m)
+{
+	fwd_close(&m->fwd);
+	weights_free(&m->weights);
+	kv_class_close(&m->kv);
+	tok_free(m->tok);
+	free(m->logits);
+	free(m->hidden);
+	gguf_unmap(&m->map);
+	free(m);
+}
+
+static int load_weights(struct engine *e, struct model *m, const struct gguf *g, struct err *err)
+{
+	const struct model_info *in = &m->info;
+	int rc = weights_bind(&m->weights, g, in, e->k, err);
+
+	if (rc < 0)
+		return rc;
+	if (!kv_class_open(&e->kv, &m->kv, in->n_layer, in->n_head_kv, in->head_dim))
+		return err_set(err, E_RANGE, "the KV cache of this shape is too large");
+	rc = fwd_open(&m->fwd, e->k, e->pool, in, &m->weights, MAX_BATCH_ROWS, err);
+	if (rc < 0)
+		return rc;
+	m->logits = calloc((size_t)HEAD_ROWS * in->n_vocab, sizeof(float));
+	m->hidden = calloc((size_t)m->fwd.max_rows * in->n_embd, sizeof(float));
+	if (FAULT("model.alloc") || !m->logits || !m->hidden)
+		return err_set(err, E_NOMEM, "output rows");
+	return 0;
+}
+
+int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const struct model_opts *o,
+		     struct model **out, struct err *err)
+{
+	struct model *m;
+	struct gguf g = {0};
+	int rc;
+
+	if (nfds != 1)
+		return err_set(err, E_UNSUPPORTED, "%u files: split models are not supported", nfds);
+	if (!(m = calloc(1, sizeof(*m))))
+		return err_set(err, E_NOMEM, "model");
+	m->vocab_only = o && o->vocab_only;
+	if ((rc = gguf_map(fds[0], &m->map, err)) < 0)
+		goto out;
+	if ((rc = gguf_parse(&g, m->map.bytes, err)) < 0)
+		goto out;
+	if (!progress(o, 100)) {
+		rc = err_set(err, E_CANCELLED, "cancelled");
+		goto out;
+	}
+	if ((rc = info_read(&g, o, &m->info, err)) < 0 || (rc = tok_new(&g, &m->tok, err)) < 0)
+		goto out;
+	tok_info(m->tok, &m->info);
+	if (!progress(o, 500)) {
+		rc = err_set(err, E_CANCELLED, "cancelled");
+		goto out;
+	}
+	if (!m->vocab_only && (rc = load_weights(e, m, &g, err)) < 0)
+		goto out;
+	if (!progress(o, 1000)) {
+		rc = err_set(err, E_CANCELLED, "cancelled");
+		goto out;
+	}
+	m->next = e->models;
+	e->models = m;
+	*out = m;
+out:	gguf_free(&g);
+	if (rc < 0)
+		model_free(m);
+	return rc;
+}
+
+int engine_model_drop(struct engine *e, struct model *m, struct err *err)
+{
+	struct model **at = &e->models;
+
+	if (m->seqs)
+		return err_set(err, E_BUSY, "%u sequences of the model live", m->seqs);
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	model_free(m);
+	return 0;
+}

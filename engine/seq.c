@@ -1,0 +1,236 @@
+/* seq.c - sequences: their pages, promises and jobs. Owner thread only.
+ * A sequence holds pages for the tokens it has and a promise for those it may still get, so that
+ * holding + promise = pages for max_tokens. A page held by several is only ever read; the page that
+ * a sequence writes to next is its own (fork and truncate copy it where it is not). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_priv.h"
+#include "fault.h"
+
+static struct group *group_get(struct engine *e, uint64_t id)
+{
+	struct group *g;
+
+	for (g = e->groups; g; g = g->next)
+		if (g->id == id)
+			break;
+	if (!g) {
+		if (FAULT("seq.group") || !(g = calloc(1, sizeof(*g))))
+			return NULL;
+		g->id = id;
+		g->next = e->groups;
+		e->groups = g;
+	}
+	g->seqs++;
+	return g;
+}
+
+static void group_put(struct engine *e, struct group *g)
+{
+	struct group **at = &e->groups;
+
+	if (--g->seqs)
+		return;
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	free(g);
+}
+
+/* Room among the candidates for one sequence more. */
+static bool cand_room(struct engine *e)
+{
+	size_t cap = e->cand_cap ? 2 * e->cand_cap : 64;
+	struct seq **c;
+
+	if (e->stats.seqs < e->cand_cap)
+		return true;
+	if (FAULT("seq.cand") || !(c = realloc(e->cand, cap * sizeof(*c))))
+		return false;
+	e->cand = c;
+	e->cand_cap = cap;
+	return true;
+}
+
+/* A sequence of no tokens; `pages` are promised to it already. */
+static struct seq *seq_make(struct engine *e, struct model *m, const struct seq_cfg *cfg,
+			    uint32_t promised)
+{
+	struct seq *s = FAULT("seq.alloc") || !cand_room(e) ? NULL : calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->pages = calloc(kv_pages_for(cfg->max_tokens), sizeof(*s->pages));
+	s->hidden = calloc(m->info.n_embd, sizeof(float));
+	s->group = s->pages && s->hidden ? group_get(e, cfg->fair_group) : NULL;
+	if (!s->group) {
+		free(s->pages);
+		free(s->hidden);
+		free(s);
+		return NULL;
+	}
+	s->e = e;
+	s->m = m;
+	s->cfg = *cfg;
+	s->promised = promised;
+	s->jobs_end = &s->jobs;
+	s->next = e->seqs;
+	if (e->seqs)
+		e->seqs->prev = s;
+	e->seqs = s;
+	e->stats.seqs++;
+	m->seqs++;
+	return s;
+}
+
+int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct seq **out,
+	    struct err *err)
+{
+	uint32_t pages = kv_pages_for(cfg->max_tokens);
+
+	if (m->vocab_only)
+		return err_set(err, E_UNSUPPORTED, "the model was loaded without weights");
+	if (cfg->kv_type != KV_F16)
+		return err_set(err, E_UNSUPPORTED, "KV type %d", (int)cfg->kv_type);
+	if (cfg->max_tokens == 0 || cfg->max_tokens > m->info.context)
+		return err_set(err, E_RANGE, "%u tokens: the model's context is %u", cfg->max_tokens,
+			       m->info.context);
+	if (pages > e->kv.budget / m->kv.page_bytes)
+		return err_set(err, E_RANGE, "%u tokens need %llu bytes of KV, the budget is %llu",
+			       cfg->max_tokens, (unsigned long long)pages * m->kv.page_bytes,
+			       (unsigned long long)e->kv.budget);
+	if (!kv_promise(&m->kv, pages))
+		return err_set(err, E_BUSY, "no KV room for %u tokens now", cfg->max_tokens);
+	if (!(*out = seq_make(e, m, cfg, pages))) {
+		kv_unpromise(&m->kv, pages);
+		return err_set(err, E_NOMEM, "sequence");
+	}
+	return 0;
+}
+
+bool seq_pages(struct seq *s, uint32_t tokens)
+{
+	uint32_t want = kv_pages_for(tokens);
+
+	while (s->n_pages < want) {
+		struct kv_page *p = kv_take(&s->m->kv);
+
+		if (!p)
+			return false;
+		s->promised--;
+		s->pages[s->n_pages++] = p;
+	}
+	return true;
+}
+
+int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
+{
+	uint32_t full = keep / KV_TOKENS, cap = kv_pages_for(s->cfg.max_tokens);
+	struct seq *c;
+
+	if (keep > s->len)
+		return err_set(err, E_RANGE, "%u tokens of %u", keep, s->len);
+	if (!kv_promise(&s->m->kv, cap - full))
+		return err_set(err, E_BUSY, "no KV room for a fork of %u tokens now",
+			       s->cfg.max_tokens);
+	if (!(c = seq_make(s->e, s->m, &s->cfg, cap - full))) {
+		kv_unpromise(&s->m->kv, cap - full);
+		return err_set(err, E_NOMEM, "sequence");
+	}
+	for (uint32_t i = 0; i < full; i++) {
+		kv_hold(s->pages[i]);
+		c->pages[c->n_pages++] = s->pages[i];
+	}
+	if (keep % KV_TOKENS) {
+		if (!seq_pages(c, keep)) {
+			seq_free(c);
+			return err_set(err, E_NOMEM, "KV page");
+		}
+		kv_copy(&s->m->kv, c->pages[full], s->pages[full], keep % KV_TOKENS);
+	}
+	c->len = keep;
+	if (keep == s->len && s->hidden_ok) {
+		memcpy(c->hidden, s->hidden, s->m->info.n_embd * sizeof(float));
+		c->hidden_ok = true;
+	}
+	*out = c;
+	return 0;
+}
+
+int seq_truncate(struct seq *s, uint32_t keep)
+{
+	uint32_t want = kv_pages_for(keep), extra = 0;
+	struct kv_page *own = NULL;
+
+	if (s->jobs)
+		return E_BUSY;
+	if (keep > s->len)
+		return E_RANGE;
+	if (keep == s->len)
+		return 0;
+	/* A page that others hold stays in use: dropping it frees nothing for our promise. */
+	for (uint32_t i = want; i < s->n_pages; i++)
+		extra += s->pages[i]->holders > 1;
+	if (keep % KV_TOKENS && s->pages[want - 1]->holders > 1) {
+		if (!kv_promise(&s->m->kv, extra + 1))
+			return E_BUSY;
+		if (!(own = kv_take(&s->m->kv))) {
+			kv_unpromise(&s->m->kv, extra + 1);
+			return E_NOMEM;
+		}
+		kv_copy(&s->m->kv, own, s->pages[want - 1], keep % KV_TOKENS);
+		kv_drop(&s->m->kv, s->pages[want - 1]);
+		s->pages[want - 1] = own;
+	} else if (!kv_promise(&s->m->kv, extra)) {
+		return E_BUSY;
+	}
+	while (s->n_pages > want) {
+		/* in use before, promised now: the sum stays */
+		if (kv_drop(&s->m->kv, s->pages[--s->n_pages]))
+			s->m->kv.kv->promised += s->m->kv.page_bytes;
+		s->pages[s->n_pages] = NULL;
+		s->promised++;
+	}
+	s->len = keep;
+	s->hidden_ok = false;
+	return 0;
+}
+
+uint32_t seq_len(const struct seq *s)
+{
+	return s->len;
+}
+
+void seq_free(struct seq *s)
+{
+	struct engine *e;
+
+	if (!s)
+		return;
+	e = s->e;
+	while (s->jobs)
+		job_discard(s->jobs);
+	events_forget(e, s);
+	while (s->n_pages)
+		kv_drop(&s->m->kv, s->pages[--s->n_pages]);
+	kv_unpromise(&s->m->kv, s->promised);
+	if (s->prev)
+		s->prev->next = s->next;
+	else
+		e->seqs = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	e->stats.seqs--;
+	s->m->seqs--;
+	group_put(e, s->group);
+	explicit_bzero(s->hidden, s->m->info.n_embd * sizeof(float));
+	free(s->hidden);
+	free(s->pages);
+	free(s);
+}
+
+void seq_credit(struct seq *s, uint32_t tokens)
+{
+	s->credit = tokens > UINT32_MAX - s->credit ? UINT32_MAX : s->credit + tokens;
+}
