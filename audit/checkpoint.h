@@ -13,7 +13,7 @@
 #include "note.h"
 #include "span.h"
 
-#define CHECKPOINT_NOTE_MAX 1024 /* our own signed checkpoint: origin twice, size, root, signature */
+#define CHECKPOINT_NOTE_MAX 512 /* our own signed checkpoint: origin twice, size, root, signature */
 #define TLOG_PROOF_MAX (1u << 20)
 
 struct checkpoint {

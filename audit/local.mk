@@ -1,16 +1,22 @@
 # audit/: entries, segments, Merkle tree, tiles, notes, proofs, verify
 noinst_LIBRARIES += libaudit.a
 libaudit_a_SOURCES = audit/merkle.h audit/merkle.c audit/note.h audit/note.c \
-	audit/checkpoint.h audit/checkpoint.c audit/segment.h audit/logw.h
+	audit/checkpoint.h audit/checkpoint.c audit/segment.h audit/segment.c \
+	audit/logdir.h audit/logdir.c audit/logr.c audit/tile.h audit/tile.c audit/publish.c \
+	audit/logw.h audit/logw_int.h audit/logw.c audit/logw_new.c audit/logw_open.c audit/logw_space.c
 libaudit_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 AUDIT_LIBS = libaudit.a $(BASE_LIBS) $(JANSSON_LIBS)
 
 if HAVE_CMOCKA
 AUDIT_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AUDIT_TEST_LIBS = $(AUDIT_LIBS) $(CMOCKA_LIBS)
-check_PROGRAMS += tests/unit/t_tlog
-TESTS += tests/unit/t_tlog
+AUDIT_TESTS = tests/unit/t_tlog tests/unit/t_log
+check_PROGRAMS += $(AUDIT_TESTS)
+TESTS += $(AUDIT_TESTS)
 tests_unit_t_tlog_SOURCES = tests/unit/t_tlog.c
 tests_unit_t_tlog_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
 tests_unit_t_tlog_LDADD = $(AUDIT_TEST_LIBS)
+tests_unit_t_log_SOURCES = tests/unit/t_log.c tests/unit/audit_fixture.h
+tests_unit_t_log_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
+tests_unit_t_log_LDADD = $(AUDIT_TEST_LIBS)
 endif
