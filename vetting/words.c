@@ -1,0 +1,33 @@
+/* words.c - our 256 words; the digest of a genesis is read aloud as eight of them. */
+#include "genesis.h"
+
+const char *const genesis_word_list[256] = {
+    "acorn", "actor", "agate", "album", "alder", "alley", "amber", "angle", "ankle", "apple",
+    "apron", "arena", "arrow", "aspen", "atlas", "attic", "autumn", "badge", "bagel", "baker",
+    "bamboo", "banjo", "barley", "basil", "basin", "beach", "beacon", "beaver", "bench",
+    "berry", "birch", "bison", "blade", "blanket", "bottle", "boulder", "bramble", "branch",
+    "brass", "bread", "brick", "bridge", "bronze", "brook", "broom", "bucket", "buffalo",
+    "button", "cabin", "cable", "cactus", "camel", "candle", "canoe", "canvas", "canyon",
+    "carbon", "cargo", "carpet", "castle", "cedar", "cellar", "cello", "chalk", "cherry",
+    "chess", "chimney", "cider", "cinder", "circle", "citrus", "clay", "cliff", "clock",
+    "cloud", "clover", "coast", "cobalt", "cocoa", "comet", "compass", "copper", "coral",
+    "cotton", "cradle", "crane", "crater", "cricket", "crown", "crystal", "curtain", "cypress",
+    "daisy", "dancer", "delta", "desert", "diamond", "dolphin", "donkey", "dragon", "drum",
+    "eagle", "earth", "easel", "echo", "elbow", "elder", "elk", "ember", "engine", "falcon",
+    "farmer", "feather", "fern", "ferry", "fiddle", "field", "finch", "flame", "flint", "flute",
+    "forest", "fossil", "fountain", "fox", "frost", "galaxy", "garden", "garlic", "garnet",
+    "gate", "geyser", "ginger", "glacier", "glass", "globe", "goose", "grain", "granite",
+    "grape", "gravel", "grove", "guitar", "hammer", "harbor", "harvest", "hawk", "hazel",
+    "hedge", "helmet", "heron", "hill", "honey", "horizon", "horse", "hotel", "icicle", "igloo",
+    "indigo", "iron", "island", "ivory", "ivy", "jacket", "jade", "jasmine", "jigsaw",
+    "juniper", "kayak", "kernel", "kettle", "kitchen", "kite", "ladder", "lagoon", "lake",
+    "lantern", "laurel", "lemon", "lentil", "lily", "linen", "lion", "lizard", "lobster",
+    "locket", "lotus", "magnet", "mango", "maple", "marble", "meadow", "melon", "meteor",
+    "mint", "mirror", "mitten", "monsoon", "moose", "mosaic", "moss", "mountain", "mustard",
+    "nectar", "needle", "nest", "nickel", "noodle", "nutmeg", "oak", "oasis", "oat", "ocean",
+    "olive", "onion", "opal", "orange", "orbit", "orchid", "otter", "owl", "oxygen", "oyster",
+    "paddle", "palace", "palm", "panda", "paper", "parrot", "pasta", "peach", "pearl", "pebble",
+    "pelican", "pencil", "pepper", "piano", "pigeon", "pillow", "pine", "pirate", "planet",
+    "plaza", "plum", "pocket", "pollen", "pond", "poppy", "prairie", "prism", "pumpkin",
+    "quartz", "quill", "rabbit", "radish", "raft",
+};
