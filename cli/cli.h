@@ -9,10 +9,12 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "span.h"
 
+#undef X_OK /* access(2)'s; ours is an exit code */
 enum {
 	X_OK = 0, X_FAIL = 1, X_USAGE = 2, X_NOTFOUND = 3, X_LOGIN = 4, X_SEPARATION = 5,
 	X_CONFLICT = 6, X_WAITS = 7, X_FINDINGS = 8, X_UNREACHABLE = 9, X_BOOK = 10,
@@ -62,14 +64,15 @@ void cli_print(json_t *doc, const char *list, const struct col *cols);
 /* Says DEMO in the header of tables when the realm is one. */
 void cli_banner(void);
 
-int cmd_init(int argc, char **argv);
-int cmd_officer(int argc, char **argv);
-int cmd_subject(int argc, char **argv);
-int cmd_case(int argc, char **argv);
-int cmd_queue(int argc, char **argv);
-int cmd_key(int argc, char **argv);
-int cmd_quota(int argc, char **argv);
-int cmd_lockdown(int argc, char **argv);
+/* weak: the program links before a noun has landed */
+int cmd_init(int argc, char **argv) __attribute__((weak));
+int cmd_officer(int argc, char **argv) __attribute__((weak));
+int cmd_subject(int argc, char **argv) __attribute__((weak));
+int cmd_case(int argc, char **argv) __attribute__((weak));
+int cmd_queue(int argc, char **argv) __attribute__((weak));
+int cmd_key(int argc, char **argv) __attribute__((weak));
+int cmd_quota(int argc, char **argv) __attribute__((weak));
+int cmd_lockdown(int argc, char **argv) __attribute__((weak));
 /* Other folders' nouns; weak so that the program links before they have landed. */
 int cmd_audit(int argc, char **argv) __attribute__((weak));
 int cmd_receipt(int argc, char **argv) __attribute__((weak));
