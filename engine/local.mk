@@ -33,3 +33,18 @@ tests_unit_t_plan_SOURCES = tests/unit/t_plan.c tests/unit/ggufb.h tests/unit/gg
 tests_unit_t_plan_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_plan_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 endif
+
+# the fuzz target, and the same file over its stored inputs with any compiler
+EXTRA_DIST += fuzz/corpus/gguf/small.gguf fuzz/corpus/gguf/bpe.gguf fuzz/corpus/gguf/spm.gguf
+check_PROGRAMS += fuzz/c_gguf
+TESTS += fuzz/c_gguf
+fuzz_c_gguf_SOURCES = fuzz/fz_gguf.c fuzz/run_corpus.c
+fuzz_c_gguf_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include -DCORPUS='"gguf"'
+fuzz_c_gguf_LDADD = $(ENGINE_LIBS)
+if FUZZ
+noinst_PROGRAMS += fuzz/fz_gguf
+fuzz_fz_gguf_SOURCES = fuzz/fz_gguf.c
+fuzz_fz_gguf_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include
+fuzz_fz_gguf_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+fuzz_fz_gguf_LDADD = $(ENGINE_LIBS)
+endif
