@@ -43,8 +43,8 @@ fuzz_c_gguf_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/i
 fuzz_c_gguf_LDADD = $(ENGINE_LIBS)
 if FUZZ
 noinst_PROGRAMS += fuzz/fz_gguf
-fuzz_fz_gguf_SOURCES = fuzz/fz_gguf.c
-fuzz_fz_gguf_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include
+fuzz_fz_gguf_SOURCES = fuzz/fz_gguf.c $(ENGINE_LOAD_SOURCES)
+fuzz_fz_gguf_CPPFLAGS = $(libengine_a_CPPFLAGS)
 fuzz_fz_gguf_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
-fuzz_fz_gguf_LDADD = $(ENGINE_LIBS)
+fuzz_fz_gguf_LDADD = $(BASE_LIBS) $(UTF8PROC_LIBS) -lm
 endif
