@@ -2,7 +2,10 @@
 noinst_LIBRARIES += libpolicy.a
 libpolicy_a_SOURCES = policy/normalise.h policy/normalise.c policy/lookalike.c policy/neutralise.h \
 	policy/neutralise.c policy/detectors.h policy/detectors.c policy/commit.h \
-	policy/policy_file.h policy/policy_file.c policy/decide.h policy/decide.c
+	policy/policy_file.h policy/policy_file.c policy/decide.h policy/decide.c \
+	policy/prompt.h policy/prompt.c policy/guard.h policy/guard_priv.h policy/guard.c \
+	policy/reading.c policy/selftest.c policy/selftest_prompts.h policy/scan.h policy/scan.c \
+	policy/pace.h policy/release.h policy/release.c
 libpolicy_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(UTF8PROC_CFLAGS) $(INIH_CFLAGS)
 POLICY_LIBS = libpolicy.a $(ENGINE_LIBS) $(INIH_LIBS)
 EXTRA_DIST += etc/policy.conf
