@@ -17,3 +17,14 @@ tests_unit_t_policy_SOURCES = tests/unit/t_policy.c
 tests_unit_t_policy_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_t_policy_LDADD = libpolicy.a $(BASE_LIBS) $(UTF8PROC_LIBS) $(INIH_LIBS) -lm $(CMOCKA_LIBS)
 endif
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/t_release tests/unit/t_guard
+TESTS += tests/unit/t_release tests/unit/t_guard
+tests_unit_t_release_SOURCES = tests/unit/t_release.c
+tests_unit_t_release_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(CMOCKA_CFLAGS)
+tests_unit_t_release_LDADD = libpolicy.a $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_unit_t_guard_SOURCES = tests/unit/t_guard.c
+tests_unit_t_guard_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_t_guard_LDADD = $(POLICY_LIBS) $(CMOCKA_LIBS)
+endif
