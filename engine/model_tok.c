@@ -26,3 +26,8 @@ size_t model_stable_prefix(const struct model *m, struct span text)
 {
 	return tok_stable_prefix(m->tok, text);
 }
+
+const struct model_info *model_info(const struct model *m)
+{
+	return &m->info;
+}
