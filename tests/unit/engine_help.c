@@ -67,26 +67,6 @@ static double *put(struct maker *m, bool keep, const char *name, uint32_t rows, 
 	return d;
 }
 
-static void put_vocab(struct ggufb *b, uint32_t n)
-{
-	gb_str(b, "tokenizer.ggml.model", "llama");
-	gb_arr(b, "tokenizer.ggml.tokens", GV_STR, n);
-	for (uint32_t i = 0; i < n; i++) {
-		char t[16];
-
-		snprintf(t, sizeof(t), i == 0 ? "<unk>" : i == 1 ? "<s>" : i == 2 ? "</s>" : "w%u", i);
-		gb_elem_str(b, span_cstr(t));
-	}
-	gb_arr(b, "tokenizer.ggml.scores", GV_F32, n);
-	for (uint32_t i = 0; i < n; i++)
-		gb_elem_f32(b, -(float)i);
-	gb_arr(b, "tokenizer.ggml.token_type", GV_I32, n);
-	for (uint32_t i = 0; i < n; i++)
-		gb_elem_u32(b, i == 0 ? 2 : i < 3 ? 3 : 1);
-	gb_u32(b, "tokenizer.ggml.bos_token_id", 1);
-	gb_u32(b, "tokenizer.ggml.eos_token_id", 2);
-}
-
 static void put_shape(struct ggufb *b, const struct shape *s)
 {
 	gb_str(b, "general.architecture", "llama");
@@ -101,7 +81,8 @@ static void put_shape(struct ggufb *b, const struct shape *s)
 	gb_u32(b, "llama.rope.dimension_count", s->head_dim);
 	gb_f32(b, "llama.rope.freq_base", 10000);
 	gb_f32(b, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-	put_vocab(b, s->vocab);
+	gb_small_bpe(b);
+	assert_int_equal(s->vocab, SMALL_VOCAB);
 }
 
 static struct ref_layer put_layer(struct maker *m, bool keep, const struct shape *s, uint32_t i)

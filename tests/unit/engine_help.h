@@ -8,6 +8,7 @@
 /* A file below the folder SALLYPORT_SHARED; -1 when it is absent (skip the test). */
 int shared_fd(const char *rel);
 
+#define SMALL_VOCAB 270 /* of random models: gb_small_bpe() of ggufb.h; end of turn is 269 */
 struct shape {
 	uint32_t embd, layers, heads, kv_heads, head_dim, ff, vocab, context;
 	bool tied, freqs;  /* freqs: rope_freqs of 1..8 */

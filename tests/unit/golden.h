@@ -5,8 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* RMS error over the standard deviation of the 7 x 320 logits of nano-<type>; -1: files absent.
- * chunk: rows per batch (0 = the engine's choice). */
-double golden_nano(const char *type, const char *kernel, bool step, uint32_t chunk);
+#include "engine.h"
+
+/* RMS error over the standard deviation of the 7 x 320 logits of nano-<type>; -1: files absent. */
+double golden_nano(const char *type, const char *kernel, bool step, enum kv_type kv);
+
+/* As RMS over std: a random model of this shape, n tokens appended in pieces, against ref64.c. */
+struct shape;
+double golden_own(const struct shape *s, uint32_t n, const char *kernel, uint32_t piece);
 
 #endif

@@ -29,7 +29,7 @@ static void nano_models_are_close_to_float64(void **st)
 	for (size_t i = 0; i < sizeof(nano) / sizeof(nano[0]); i++)
 		for (const char *const *k = engine_kernel_paths(); *k; k++)
 			for (int step = 0; step < 2; step++) {
-				double e = golden_nano(nano[i].type, *k, step, 0);
+				double e = golden_nano(nano[i].type, *k, step, KV_F16);
 
 				if (e < 0)
 					skip();
@@ -44,12 +44,21 @@ static void nano_models_are_close_to_float64(void **st)
 static void quantised_models_are_as_exact_as_f32(void **st)
 {
 	for (size_t i = 0; i < sizeof(nano) / sizeof(nano[0]); i++) {
-		double e = golden_nano(nano[i].type, NULL, 0, 0);
+		double e = golden_nano(nano[i].type, NULL, 0, KV_F16);
 
 		if (e < 0)
 			skip();
 		assert_true(e <= 2e-4);
 	}
+}
+
+static void f32_cache_is_closer_still(void **st)
+{
+	double e = golden_nano("f32", NULL, 0, KV_F32);
+
+	if (e < 0)
+		skip();
+	assert_true(e <= 5e-6);
 }
 
 static json_t *stories(int *fd)
@@ -115,49 +124,16 @@ static void stories_logits_and_greedy_texts_are_equal(void **st)
 
 /* ---- our own truths ---- */
 
-static double own_golden(const struct shape *s, uint32_t n, const char *kernel, uint32_t piece)
-{
-	struct ref_model ref;
-	struct rig r;
-	int fd = random_model(s, 42, &ref);
-	int32_t *ids = calloc(n, sizeof(*ids));
-	double *truth = calloc(s->vocab, sizeof(*truth));
-	float *want = calloc(s->vocab, sizeof(*want)), *got = calloc(s->vocab, sizeof(*got));
-	struct seq *q;
-	double e;
-
-	some_ids(ids, n, s->vocab, 7);
-	ref_logits(&ref, ids, n, truth);
-	for (uint32_t i = 0; i < s->vocab; i++)
-		want[i] = (float)truth[i];
-	rig_open(&r, fd, kernel, 2, 64u << 20);
-	q = rig_seq(&r, SEQ_CHAT, n);
-	for (uint32_t at = 0; at < n; at += piece) {
-		uint32_t k = n - at < piece ? n - at : piece;
-
-		append_all(r.e, q, ids + at, k, at + k == n ? got : NULL);
-	}
-	e = rms_over_std(got, want, s->vocab);
-	print_message("%u tokens in pieces of %u, %s: %.2e\n", n, piece, kernel ? kernel : "best", e);
-	rig_close(&r);
-	ref_free(&ref);
-	free(ids);
-	free(truth);
-	free(want);
-	free(got);
-	return e;
-}
-
 static const struct shape two_layers = {.embd = 64, .layers = 2, .heads = 8, .kv_heads = 2,
-					.head_dim = 8, .ff = 100, .vocab = 300, .context = 16384,
+					.head_dim = 8, .ff = 100, .vocab = SMALL_VOCAB, .context = 16384,
 					.freqs = true, .scale = 0.5f};
 
 static void two_untied_layers_with_gqa_match_float64(void **st)
 {
 	for (const char *const *k = engine_kernel_paths(); *k; k++) {
-		assert_true(own_golden(&two_layers, 1, *k, 1) <= 2e-4);
-		assert_true(own_golden(&two_layers, 150, *k, 150) <= 2e-4);
-		assert_true(own_golden(&two_layers, 150, *k, 1) <= 2e-4);
+		assert_true(golden_own(&two_layers, 1, *k, 1) <= 2e-4);
+		assert_true(golden_own(&two_layers, 150, *k, 150) <= 2e-4);
+		assert_true(golden_own(&two_layers, 150, *k, 1) <= 2e-4);
 	}
 }
 
@@ -166,7 +142,7 @@ static void head_dim_comes_from_key_length(void **st)
 	struct shape s = two_layers;
 
 	s.head_dim = 24; /* embd / heads is 8 */
-	assert_true(own_golden(&s, 70, NULL, 70) <= 2e-4);
+	assert_true(golden_own(&s, 70, NULL, 70) <= 2e-4);
 }
 
 static void missing_output_is_tied(void **st)
@@ -174,7 +150,7 @@ static void missing_output_is_tied(void **st)
 	struct shape s = two_layers;
 
 	s.tied = true;
-	assert_true(own_golden(&s, 70, NULL, 70) <= 2e-4);
+	assert_true(golden_own(&s, 70, NULL, 70) <= 2e-4);
 }
 
 static void odd_widths_are_exact(void **st)
@@ -184,9 +160,8 @@ static void odd_widths_are_exact(void **st)
 	s.embd = 36; /* no multiple of 8 anywhere */
 	s.ff = 43;
 	s.head_dim = 6;
-	s.vocab = 301;
 	for (const char *const *k = engine_kernel_paths(); *k; k++)
-		assert_true(own_golden(&s, 67, *k, 67) <= 2e-4);
+		assert_true(golden_own(&s, 67, *k, 67) <= 2e-4);
 }
 
 static void positions_above_8192_match_float64(void **st)
@@ -200,7 +175,7 @@ static void positions_above_8192_match_float64(void **st)
 #ifdef SP_SANITIZED
 	skip(); /* quadratic: too slow there */
 #endif
-	assert_true(own_golden(&s, 8300, NULL, 8300) <= 2e-4);
+	assert_true(golden_own(&s, 8300, NULL, 8300) <= 2e-4);
 }
 
 int main(void)
@@ -208,6 +183,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nano_models_are_close_to_float64),
 		cmocka_unit_test(quantised_models_are_as_exact_as_f32),
+		cmocka_unit_test(f32_cache_is_closer_still),
 		cmocka_unit_test(stories_logits_and_greedy_texts_are_equal),
 		cmocka_unit_test(two_untied_layers_with_gqa_match_float64),
 		cmocka_unit_test(head_dim_comes_from_key_length),
