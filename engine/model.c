@@ -85,11 +85,6 @@ out:	gguf_free(&g);
 	return rc;
 }
 
-const struct model_info *model_info(const struct model *m)
-{
-	return &m->info;
-}
-
 int engine_model_drop(struct engine *e, struct model *m, struct err *err)
 {
 	struct model **at = &e->models;
