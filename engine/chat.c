@@ -10,19 +10,19 @@ struct print {
 
 /* SHA-256 of the published templates, with and without a newline at their end. */
 static const struct print prints[] = {
-	{CHAT_LLAMA2, "e8d5b5a546d3f19df16a5320c614fab05bdc4edd50e850f1afd947b503ea41cf"},
-	{CHAT_LLAMA2, "39ce62d9744f3fabe69988762aeb2f971f9efbd2e26bbb58ccaa241ab1baa9c7"},
-	{CHAT_LLAMA3, "ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122"},
-	{CHAT_LLAMA3, "0a3182e4b5ea175fc6daf849d2c9e7a47ce8e15b8cb8a654b64980ebfdc0b196"},
-	{CHAT_LLAMA31, "e10ca381b1ccc5cf9db52e371f3b6651576caee0a630b452e2816b2d404d4b65"},
-	{CHAT_LLAMA31, "93c0e9aa3629bbd77e68dbc0f5621f6e6b23aa8d74b932595cdb8d64684526d7"},
-	{CHAT_LLAMA32, "5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4"},
-	{CHAT_LLAMA32, "d82792f95932f1c9cef5c4bd992f171225e3bf8c7b609b4557c9e1ec96be819f"},
-	{CHAT_GUARD3_8B, "5a5561f4ea9576d49d8b81328d0c7c42353549a9d610e0855ff107bf9a04c1f8"},
-	{CHAT_GUARD3_8B, "f19f4eec8842274b16668d5100e88c4c07d30457d0e8d5db01120b0247e4aee1"},
-	{CHAT_GUARD3_1B, "df3965ba586f628bed4f3bb122cda2cc7502d5fdd87b525d4a3fea37831905f7"},
-	{CHAT_GUARD3_1B, "e3108570b739f3092ab9c13f9d5ae487218582a222e26d7e87825c1556cbf8e9"},
-	{CHAT_STARTER, "ead6f66c7218a565b2ac9b75c0a1f59d3ada57be443d6bef029ed8a8b5c860dd"},
+    {CHAT_LLAMA2, "e8d5b5a546d3f19df16a5320c614fab05bdc4edd50e850f1afd947b503ea41cf"},
+    {CHAT_LLAMA2, "39ce62d9744f3fabe69988762aeb2f971f9efbd2e26bbb58ccaa241ab1baa9c7"},
+    {CHAT_LLAMA3, "ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122"},
+    {CHAT_LLAMA3, "0a3182e4b5ea175fc6daf849d2c9e7a47ce8e15b8cb8a654b64980ebfdc0b196"},
+    {CHAT_LLAMA31, "e10ca381b1ccc5cf9db52e371f3b6651576caee0a630b452e2816b2d404d4b65"},
+    {CHAT_LLAMA31, "93c0e9aa3629bbd77e68dbc0f5621f6e6b23aa8d74b932595cdb8d64684526d7"},
+    {CHAT_LLAMA32, "5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4"},
+    {CHAT_LLAMA32, "d82792f95932f1c9cef5c4bd992f171225e3bf8c7b609b4557c9e1ec96be819f"},
+    {CHAT_GUARD3_8B, "5a5561f4ea9576d49d8b81328d0c7c42353549a9d610e0855ff107bf9a04c1f8"},
+    {CHAT_GUARD3_8B, "f19f4eec8842274b16668d5100e88c4c07d30457d0e8d5db01120b0247e4aee1"},
+    {CHAT_GUARD3_1B, "df3965ba586f628bed4f3bb122cda2cc7502d5fdd87b525d4a3fea37831905f7"},
+    {CHAT_GUARD3_1B, "e3108570b739f3092ab9c13f9d5ae487218582a222e26d7e87825c1556cbf8e9"},
+    {CHAT_STARTER, "ead6f66c7218a565b2ac9b75c0a1f59d3ada57be443d6bef029ed8a8b5c860dd"},
 };
 
 static bool is_print(const uint8_t sha[32], const char *hex)
@@ -51,10 +51,14 @@ enum chat_format chat_format_of(const struct model_info *info)
 const char *chat_format_name(enum chat_format f)
 {
 	static const char *const names[] = {
-		[CHAT_NONE] = "none",           [CHAT_LLAMA2] = "llama-2",
-		[CHAT_LLAMA3] = "llama-3",      [CHAT_LLAMA31] = "llama-3.1",
-		[CHAT_LLAMA32] = "llama-3.2",   [CHAT_STARTER] = "starter",
-		[CHAT_GUARD3_8B] = "guard-3-8b", [CHAT_GUARD3_1B] = "guard-3-1b",
+	    [CHAT_NONE] = "none",
+	    [CHAT_LLAMA2] = "llama-2",
+	    [CHAT_LLAMA3] = "llama-3",
+	    [CHAT_LLAMA31] = "llama-3.1",
+	    [CHAT_LLAMA32] = "llama-3.2",
+	    [CHAT_STARTER] = "starter",
+	    [CHAT_GUARD3_8B] = "guard-3-8b",
+	    [CHAT_GUARD3_1B] = "guard-3-1b",
 	};
 
 	return (unsigned)f < sizeof(names) / sizeof(names[0]) ? names[f] : "none";

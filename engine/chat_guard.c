@@ -4,20 +4,20 @@
 #include "chat_priv.h"
 
 static const struct chat_cat own[] = {
-	{SPAN_LIT("S1"), SPAN_LIT("Violent Crimes.")},
-	{SPAN_LIT("S2"), SPAN_LIT("Non-Violent Crimes.")},
-	{SPAN_LIT("S3"), SPAN_LIT("Sex Crimes.")},
-	{SPAN_LIT("S4"), SPAN_LIT("Child Exploitation.")},
-	{SPAN_LIT("S5"), SPAN_LIT("Defamation.")},
-	{SPAN_LIT("S6"), SPAN_LIT("Specialized Advice.")},
-	{SPAN_LIT("S7"), SPAN_LIT("Privacy.")},
-	{SPAN_LIT("S8"), SPAN_LIT("Intellectual Property.")},
-	{SPAN_LIT("S9"), SPAN_LIT("Indiscriminate Weapons.")},
-	{SPAN_LIT("S10"), SPAN_LIT("Hate.")},
-	{SPAN_LIT("S11"), SPAN_LIT("Self-Harm.")},
-	{SPAN_LIT("S12"), SPAN_LIT("Sexual Content.")},
-	{SPAN_LIT("S13"), SPAN_LIT("Elections.")},
-	{SPAN_LIT("S14"), SPAN_LIT("Code Interpreter Abuse.")},
+    {SPAN_LIT("S1"), SPAN_LIT("Violent Crimes.")},
+    {SPAN_LIT("S2"), SPAN_LIT("Non-Violent Crimes.")},
+    {SPAN_LIT("S3"), SPAN_LIT("Sex Crimes.")},
+    {SPAN_LIT("S4"), SPAN_LIT("Child Exploitation.")},
+    {SPAN_LIT("S5"), SPAN_LIT("Defamation.")},
+    {SPAN_LIT("S6"), SPAN_LIT("Specialized Advice.")},
+    {SPAN_LIT("S7"), SPAN_LIT("Privacy.")},
+    {SPAN_LIT("S8"), SPAN_LIT("Intellectual Property.")},
+    {SPAN_LIT("S9"), SPAN_LIT("Indiscriminate Weapons.")},
+    {SPAN_LIT("S10"), SPAN_LIT("Hate.")},
+    {SPAN_LIT("S11"), SPAN_LIT("Self-Harm.")},
+    {SPAN_LIT("S12"), SPAN_LIT("Sexual Content.")},
+    {SPAN_LIT("S13"), SPAN_LIT("Elections.")},
+    {SPAN_LIT("S14"), SPAN_LIT("Code Interpreter Abuse.")},
 };
 
 static void categories(struct chat_sink *s, const struct chat_cat *c, size_t n)

@@ -36,8 +36,8 @@ int chat_llama2(struct chat_sink *s, const struct chat_msg *m, size_t n)
 			sink_puts(s, "\n<</SYS>>");
 			if (user.n) { /* the template trims the end of all this, not the start */
 				sink_puts(s, "\n\n");
-				user = span_of(m[i].text.p,
-					       (size_t)(user.p + user.n - m[i].text.p));
+				user =
+				    span_of(m[i].text.p, (size_t)(user.p + user.n - m[i].text.p));
 			}
 		}
 		sink_text(s, user);
@@ -55,8 +55,8 @@ static void header(struct chat_sink *s, const char *role)
 }
 
 static const char how_to_call[] =
-	"Respond in the format {\"name\": function name, \"parameters\": dictionary of argument name "
-	"and its value}.Do not use variables.\n\n";
+    "Respond in the format {\"name\": function name, \"parameters\": dictionary of argument name "
+    "and its value}.Do not use variables.\n\n";
 
 static void definitions(struct chat_sink *s, const struct chat_tools *t)
 {

@@ -7,8 +7,8 @@
 #include "cur.h"
 
 static const uint8_t vtype_size[GV_COUNT] = {
-	[GV_U8] = 1,  [GV_I8] = 1,   [GV_U16] = 2, [GV_I16] = 2, [GV_U32] = 4, [GV_I32] = 4,
-	[GV_F32] = 4, [GV_BOOL] = 1, [GV_U64] = 8, [GV_I64] = 8, [GV_F64] = 8,
+    [GV_U8] = 1,  [GV_I8] = 1,	 [GV_U16] = 2, [GV_I16] = 2, [GV_U32] = 4, [GV_I32] = 4,
+    [GV_F32] = 4, [GV_BOOL] = 1, [GV_U64] = 8, [GV_I64] = 8, [GV_F64] = 8,
 };
 
 static int span_cmp(struct span a, struct span b)
@@ -186,8 +186,7 @@ static int place_tensor(const struct gguf *g, uint32_t i, struct gguf_tensor *t,
 
 	if (t->offset % g->alignment)
 		return err_set(err, E_FORMAT, "tensor %u: its offset is not aligned", i);
-	if (add_u64(t->offset, g->data_offset, &t->offset) ||
-	    add_u64(t->offset, t->data.n, &end))
+	if (add_u64(t->offset, g->data_offset, &t->offset) || add_u64(t->offset, t->data.n, &end))
 		return err_set(err, E_RANGE, "tensor %u: its offset is out of bounds", i);
 	if (end > g->file.n)
 		return err_set(err, E_TRUNC, "tensor %u: its data ends behind the file", i);

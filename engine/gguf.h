@@ -19,15 +19,27 @@
 #define GGUF_MAX_TENSORS 65536
 #define GGUF_MAX_DIMS 4
 #define GGUF_MAX_KEY_BYTES 65535      /* the format's own limit */
-#define GGUF_MAX_NAME_BYTES 64        /* tensor names, the format's own limit */
+#define GGUF_MAX_NAME_BYTES 64	      /* tensor names, the format's own limit */
 #define GGUF_MAX_STR_BYTES (4u << 20) /* one string value (chat templates, licences) */
 #define GGUF_MAX_ARR_ELEMS (4u << 20) /* elements of one array */
 #define GGUF_MAX_ALIGN (1u << 20)
-#define GGUF_MAX_DIM (1ull << 40)     /* one dimension, and the elements of one tensor */
+#define GGUF_MAX_DIM (1ull << 40) /* one dimension, and the elements of one tensor */
 
 enum gguf_vtype {
-	GV_U8, GV_I8, GV_U16, GV_I16, GV_U32, GV_I32, GV_F32, GV_BOOL, GV_STR, GV_ARR,
-	GV_U64, GV_I64, GV_F64, GV_COUNT
+	GV_U8,
+	GV_I8,
+	GV_U16,
+	GV_I16,
+	GV_U32,
+	GV_I32,
+	GV_F32,
+	GV_BOOL,
+	GV_STR,
+	GV_ARR,
+	GV_U64,
+	GV_I64,
+	GV_F64,
+	GV_COUNT
 };
 
 /* An array of numbers or of strings (arrays of arrays are refused at parse). */
@@ -47,13 +59,13 @@ struct gguf_key {
 
 struct gguf_tensor {
 	struct span name;
-	uint32_t number;            /* place in the file's list */
-	enum gtype type;            /* always a known one */
-	uint32_t n_dims;            /* 1..4 */
+	uint32_t number;	      /* place in the file's list */
+	enum gtype type;	      /* always a known one */
+	uint32_t n_dims;	      /* 1..4 */
 	uint64_t dims[GGUF_MAX_DIMS]; /* dims[0] = length of a row; 1 behind n_dims; none is 0 */
-	uint64_t elems;             /* product of dims */
-	uint64_t offset;            /* of the data, from the start of the file */
-	struct span data;           /* exactly the tensor's bytes */
+	uint64_t elems;		      /* product of dims */
+	uint64_t offset;	      /* of the data, from the start of the file */
+	struct span data;	      /* exactly the tensor's bytes */
 };
 
 struct gguf {
@@ -63,7 +75,7 @@ struct gguf {
 	struct gguf_key *keys; /* sorted by name (bytes) */
 	uint32_t n_tensors;
 	struct gguf_tensor *tensors; /* sorted by name (bytes) */
-	uint32_t *order;             /* n_tensors indexes into tensors, in the file's order */
+	uint32_t *order;	     /* n_tensors indexes into tensors, in the file's order */
 	uint64_t alignment, data_offset;
 };
 
@@ -98,6 +110,6 @@ struct gguf_map {
 	struct span bytes;
 };
 int gguf_map(int fd, struct gguf_map *m, struct err *err); /* fd stays the caller's */
-void gguf_unmap(struct gguf_map *m);                       /* NULL-safe, repeatable */
+void gguf_unmap(struct gguf_map *m);			   /* NULL-safe, repeatable */
 
 #endif

@@ -17,11 +17,11 @@ struct want_u32 {
 
 #define FIELD(name) offsetof(struct model_info, name)
 static const struct want_u32 wanted[] = {
-	{"llama.block_count", FIELD(n_layer), 1, 1024},
-	{"llama.embedding_length", FIELD(n_embd), 2, 131072},
-	{"llama.feed_forward_length", FIELD(n_ff), 1, 1 << 20},
-	{"llama.attention.head_count", FIELD(n_head), 1, 1024},
-	{"llama.context_length", FIELD(context), 1, 1 << 24},
+    {"llama.block_count", FIELD(n_layer), 1, 1024},
+    {"llama.embedding_length", FIELD(n_embd), 2, 131072},
+    {"llama.feed_forward_length", FIELD(n_ff), 1, 1 << 20},
+    {"llama.attention.head_count", FIELD(n_head), 1, 1024},
+    {"llama.context_length", FIELD(context), 1, 1 << 24},
 };
 
 /* Foreign text for people: visible ASCII and spaces, the rest as '?'. */

@@ -66,8 +66,8 @@ int model_each_tensor(int fd, model_tensor_fn fn, void *arg, struct err *err)
 		return rc;
 	for (uint32_t i = 0; i < g.n_tensors; i++) {
 		const struct gguf_tensor *t = &g.tensors[g.order[i]];
-		struct tensor_desc d = {t->name, gtype_name(t->type), t->n_dims, {0}, t->data.n,
-					t->offset};
+		struct tensor_desc d = {t->name, gtype_name(t->type), t->n_dims,
+					{0},	 t->data.n,	      t->offset};
 
 		memcpy(d.dims, t->dims, sizeof(d.dims));
 		if (!fn(arg, &d))

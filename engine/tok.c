@@ -10,8 +10,8 @@ enum { FT_NORMAL = 1, FT_UNKNOWN, FT_CONTROL, FT_USER, FT_UNUSED, FT_BYTE };
 /* Tokens with these names end an answer, whatever else the file says of them. */
 static const char *const end_names[] = {"<|end_of_text|>", "<|eom_id|>", "<|eot_id|>", "</s>"};
 /* Names that are control tokens even in files that forgot to say so. */
-static const char *const control_names[] = {"<|begin_of_text|>", "<|start_header_id|>",
-					    "<|end_header_id|>", "<|python_tag|>",
+static const char *const control_names[] = {"<|begin_of_text|>",	 "<|start_header_id|>",
+					    "<|end_header_id|>",	 "<|python_tag|>",
 					    "<|finetune_right_pad_id|>", "<s>"};
 
 static bool is_one_of(struct span s, const char *const *names, size_t n)
@@ -89,8 +89,9 @@ static int take_piece(struct tok *t, uint32_t id, struct span name, int32_t type
 		to[0] = (char)b;
 		break;
 	default:
-		p->class = type == FT_CONTROL ? TC_CONTROL
-					      : type == FT_UNKNOWN ? TC_UNKNOWN : TC_UNUSED;
+		p->class = type == FT_CONTROL	? TC_CONTROL
+			   : type == FT_UNKNOWN ? TC_UNKNOWN
+						: TC_UNUSED;
 	}
 	t->blob_n += p->len;
 	return 0;
@@ -207,8 +208,7 @@ static int take_model(struct tok *t, const struct gguf *g, struct err *err)
 		return err_set(err, E_UNSUPPORTED,
 			       "this build knows the tokenizers llama and gpt2, not the file's");
 	if (t->spm ? pre.n && !span_eq(pre, SPAN_LIT("default")) : !IS_ONE_OF(pre, pres))
-		return err_set(err, E_UNSUPPORTED,
-			       "tokenizer.ggml.pre is %s; this build knows %s",
+		return err_set(err, E_UNSUPPORTED, "tokenizer.ggml.pre is %s; this build knows %s",
 			       pre.n ? "one nobody here knows" : "missing",
 			       t->spm ? "none but default" : "llama-bpe, llama3, llama-v3");
 	snprintf(t->model, sizeof(t->model), SPAN_FMT, SPAN_ARG(model));
@@ -263,8 +263,8 @@ static int32_t special_at(const struct tok *t, struct span text, size_t at, size
 	if (!t->special_first[(uint8_t)rest.p[0]])
 		return -1;
 	for (; n > 0; n--) {
-		int32_t id = t->special_len[n] ? index_find(t, &t->special, span_of(rest.p, n))
-					       : -1;
+		int32_t id =
+		    t->special_len[n] ? index_find(t, &t->special, span_of(rest.p, n)) : -1;
 
 		if (id >= 0) {
 			*len = n;

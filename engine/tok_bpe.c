@@ -7,11 +7,10 @@
 static int letter_byte(uint32_t cp)
 {
 	static const uint8_t moved[68] = {
-		0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,  11,  12,  13,
-		14,  15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25,  26,  27,
-		28,  29,  30,  31,  32,  127, 128, 129, 130, 131, 132, 133, 134, 135,
-		136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148, 149,
-		150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 173,
+	    0,	 1,   2,   3,	4,   5,	  6,   7,   8,	 9,   10,  11,	12,  13,  14,  15,  16,
+	    17,	 18,  19,  20,	21,  22,  23,  24,  25,	 26,  27,  28,	29,  30,  31,  32,  127,
+	    128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143, 144,
+	    145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 173,
 	};
 
 	if ((cp >= 33 && cp <= 126) || (cp >= 161 && cp <= 255 && cp != 173))
@@ -108,9 +107,8 @@ static int encode_word(const struct tok *t, struct tok_work *w, struct span word
 	if (work_room(w, word.n) < 0)
 		return E_NOMEM;
 	for (size_t i = 0; i < word.n; i++)
-		w->syms[i] = (struct sym){.id = t->byte_id[(uint8_t)word.p[i]],
-					  .off = (uint32_t)i,
-					  .len = 1};
+		w->syms[i] = (struct sym){
+		    .id = t->byte_id[(uint8_t)word.p[i]], .off = (uint32_t)i, .len = 1};
 	merge_all(t, w, word.n, word, bpe_rank);
 	for (uint32_t i = 0; i != SYM_END; i = w->syms[i].next)
 		tok_emit(&w->out, w->syms[i].id);

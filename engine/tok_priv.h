@@ -10,8 +10,8 @@
 
 struct piece {
 	uint32_t off, len; /* in tok.blob: bytes as printed; of special tokens their name */
-	uint8_t class;     /* enum token_class */
-	bool special;      /* matched by name under TOK_SPECIAL */
+	uint8_t class;	   /* enum token_class */
+	bool special;	   /* matched by name under TOK_SPECIAL */
 };
 
 /* Open addressing from bytes to the lowest id that has them. */
@@ -33,14 +33,14 @@ struct tok {
 	char *blob;
 	size_t blob_n;
 	struct tok_index normal, special;
-	uint32_t max_piece;                       /* longest text in `normal` */
-	bool special_first[256];                  /* some special token starts with this byte */
+	uint32_t max_piece;	 /* longest text in `normal` */
+	bool special_first[256]; /* some special token starts with this byte */
 	bool special_len[TOK_MAX_SPECIAL + 1];
 	int32_t byte_id[256];
-	struct tok_pair *pairs;                   /* byte-level BPE */
+	struct tok_pair *pairs; /* byte-level BPE */
 	uint32_t pair_mask;
-	uint32_t *rank;                           /* SentencePiece: by id, best score first */
-	bool space_prefix, words_apart;           /* SentencePiece */
+	uint32_t *rank;			/* SentencePiece: by id, best score first */
+	bool space_prefix, words_apart; /* SentencePiece */
 	bool add_bos;
 	int32_t bos;
 	int32_t end[MODEL_MAX_END];
@@ -79,9 +79,9 @@ static inline void tok_emit(struct tok_out *o, int32_t id)
 }
 
 struct sym {
-	int32_t id;          /* -1: these bytes are no token */
-	int32_t merged;      /* what it becomes together with the next one */
-	uint32_t rank;       /* of that; RANK_NONE = never */
+	int32_t id;	     /* -1: these bytes are no token */
+	int32_t merged;	     /* what it becomes together with the next one */
+	uint32_t rank;	     /* of that; RANK_NONE = never */
 	uint32_t prev, next; /* SYM_END at the ends */
 	uint32_t off, len;
 };

@@ -64,8 +64,9 @@ static void check_text(const struct tok *t, struct span text, unsigned flags, bo
 
 static void check_tok(const struct tok *t, struct span input)
 {
-	static const char own[] = "it's 12345 hello  world\r\n\n <|eot_id|> \xe1\xbb\x87\xff\xe2\x82 "
-				  "aaaaaaaaaa </s>\xe2\x96\x81x";
+	static const char own[] =
+	    "it's 12345 hello  world\r\n\n <|eot_id|> \xe1\xbb\x87\xff\xe2\x82 "
+	    "aaaaaaaaaa </s>\xe2\x96\x81x";
 	struct model_info info = {0};
 
 	tok_info(t, &info);

@@ -18,11 +18,12 @@ static void run(const char *p, size_t n, uint64_t *seed)
 
 	must(copy);
 	memcpy(copy, p, n);
-	for (unsigned changes = seed && n ? 1 + (unsigned)(*seed >> 60) % 4 : 0; changes; changes--) {
+	for (unsigned changes = seed && n ? 1 + (unsigned)(*seed >> 60) % 4 : 0; changes;
+	     changes--) {
 		*seed = *seed * 6364136223846793005u + 1442695040888963407u;
-		copy[(*seed >> 20) % n] = (*seed & 1) ? (uint8_t)(*seed >> 50)
-						       : copy[(*seed >> 20) % n] ^
-								 (uint8_t)(1u << (*seed >> 60) % 8);
+		copy[(*seed >> 20) % n] =
+		    (*seed & 1) ? (uint8_t)(*seed >> 50)
+				: copy[(*seed >> 20) % n] ^ (uint8_t)(1u << (*seed >> 60) % 8);
 	}
 	LLVMFuzzerTestOneInput(copy, n);
 	free(copy);

@@ -1,6 +1,7 @@
 /* chat.h - conversations to token ids, in the formats we know by fingerprint. A template inside a
  * model file is foreign code: only its SHA-256 is looked at, never its text.
- * Content is encoded with special parsing OFF: ids of control tokens come from the wrapper alone. */
+ * Content is encoded with special parsing OFF: ids of control tokens come from the wrapper alone.
+ */
 #ifndef SP_ENGINE_CHAT_H
 #define SP_ENGINE_CHAT_H
 
@@ -13,13 +14,13 @@ struct chat_msg {
 	struct span text;
 };
 enum chat_format {
-	CHAT_NONE,       /* unknown template: the model cannot chat */
-	CHAT_LLAMA2,     /* [INST] */
-	CHAT_LLAMA3,     /* 3.0 */
-	CHAT_LLAMA31,    /* 3.1 and 3.3: knowledge and today's date block */
+	CHAT_NONE,    /* unknown template: the model cannot chat */
+	CHAT_LLAMA2,  /* [INST] */
+	CHAT_LLAMA3,  /* 3.0 */
+	CHAT_LLAMA31, /* 3.1 and 3.3: knowledge and today's date block */
 	CHAT_LLAMA32,
-	CHAT_STARTER,    /* the bundled model: as CHAT_LLAMA3 */
-	CHAT_GUARD3_8B,  /* Llama Guard 3, categories S1..S14 fixed */
+	CHAT_STARTER,	/* the bundled model: as CHAT_LLAMA3 */
+	CHAT_GUARD3_8B, /* Llama Guard 3, categories S1..S14 fixed */
 	CHAT_GUARD3_1B,
 };
 /* By the SHA-256 of tokenizer.chat_template; for models without one by what the tokenizer has. */
@@ -33,7 +34,7 @@ struct chat_call { /* the assistant's one call; name.n == 0: a message without a
 struct chat_tools {
 	const struct span *defs; /* JSON definitions, laid out as they shall stand there */
 	size_t n_defs;
-	bool in_system;             /* definitions in the system block, not the first message */
+	bool in_system;		    /* definitions in the system block, not the first message */
 	const struct span *builtin; /* names of built-in tools; 3.1 and 3.3 only */
 	size_t n_builtin;
 	const struct chat_call *calls; /* one per message; NULL = none */
@@ -48,11 +49,11 @@ struct chat_cats {
 };
 
 struct chat_opts {
-	struct span today;        /* e.g. "26 Jul 2024": an argument, never the clock; 3.1+ only;
-				   * empty = the templates' own "26 Jul 2024" */
+	struct span today; /* e.g. "26 Jul 2024": an argument, never the clock; 3.1+ only;
+			    * empty = the templates' own "26 Jul 2024" */
 	bool generation_prompt;
 	const struct chat_tools *tools; /* NULL = none */
-	const struct chat_cats *cats;   /* NULL = the format's own */
+	const struct chat_cats *cats;	/* NULL = the format's own */
 };
 /* The text as the original template renders it, for tests and display. E_FORMAT with the reason
  * when the format cannot say this conversation (roles that do not alternate, ...). */

@@ -166,11 +166,11 @@ static void elem_letters(struct ggufb *b, struct span bytes)
 void gb_small_bpe(struct ggufb *b)
 {
 	static const char *const words[] = {"he", "ll", "llo", "hello", " w", "or", "\n\n", "aa"};
-	static const char *const merges[] = {"h e", "l l", "ll o", "he llo", "\xc4\xa0 w", "o r",
-					     "\xc4\x8a \xc4\x8a", "a a"};
-	static const char *const ctl[] = {"<|begin_of_text|>", "<|end_of_text|>",
+	static const char *const merges[] = {
+	    "h e", "l l", "ll o", "he llo", "\xc4\xa0 w", "o r", "\xc4\x8a \xc4\x8a", "a a"};
+	static const char *const ctl[] = {"<|begin_of_text|>",	 "<|end_of_text|>",
 					  "<|start_header_id|>", "<|end_header_id|>",
-					  "<|eom_id|>", "<|eot_id|>"};
+					  "<|eom_id|>",		 "<|eot_id|>"};
 
 	gb_str(b, "tokenizer.ggml.model", "gpt2");
 	gb_str(b, "tokenizer.ggml.pre", "llama-bpe");

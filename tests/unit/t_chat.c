@@ -113,21 +113,21 @@ static void take_messages(struct record *r)
 	const json_t *m;
 	size_t i;
 
-	json_array_foreach(json_object_get(r->in, "messages"), i, m) {
+	json_array_foreach(json_object_get(r->in, "messages"), i, m)
+	{
 		const char *role = json_string_value(json_object_get(m, "role"));
 		const json_t *call = json_object_get(
-			json_array_get(json_object_get(m, "tool_calls"), 0), "function");
+		    json_array_get(json_object_get(m, "tool_calls"), 0), "function");
 
-		r->msgs[i].role = strcmp(role, "system") == 0	 ? CHAT_SYSTEM
-				  : strcmp(role, "user") == 0	 ? CHAT_USER
+		r->msgs[i].role = strcmp(role, "system") == 0	   ? CHAT_SYSTEM
+				  : strcmp(role, "user") == 0	   ? CHAT_USER
 				  : strcmp(role, "assistant") == 0 ? CHAT_ASSISTANT
 								   : CHAT_TOOL;
 		r->msgs[i].text = content_of(m);
 		if (call) {
 			r->calls[i].name = jspan(json_object_get(call, "name"));
-			r->calls[i].args = keep_text(r, json_dumps(json_object_get(call,
-										   "arguments"),
-								   JSON_PRESERVE_ORDER));
+			r->calls[i].args = keep_text(
+			    r, json_dumps(json_object_get(call, "arguments"), JSON_PRESERVE_ORDER));
 		}
 		r->n = i + 1;
 	}
@@ -138,11 +138,13 @@ static void take_tools(struct record *r)
 	const json_t *t;
 	size_t i;
 
-	json_array_foreach(json_object_get(r->in, "tools"), i, t) {
+	json_array_foreach(json_object_get(r->in, "tools"), i, t)
+	{
 		r->defs[i] = keep_text(r, json_dumps(t, JSON_INDENT(4) | JSON_PRESERVE_ORDER));
 		r->tools.n_defs = i + 1;
 	}
-	json_array_foreach(json_object_get(r->in, "builtin_tools"), i, t) {
+	json_array_foreach(json_object_get(r->in, "builtin_tools"), i, t)
+	{
 		r->builtin[i] = jspan(t);
 		r->tools.n_builtin = i + 1;
 	}
@@ -159,29 +161,36 @@ static bool excluded(const struct record *r, const char *key)
 	const json_t *x;
 	size_t i;
 
-	json_array_foreach(json_object_get(r->in, "excluded_category_keys"), i, x)
-		if (strcmp(json_string_value(x), key) == 0)
-			return true;
+	json_array_foreach(json_object_get(r->in, "excluded_category_keys"), i,
+			   x) if (strcmp(json_string_value(x), key) == 0) return true;
 	return false;
 }
 
 static void take_categories(struct record *r)
 {
-	static const char *const own[] = {
-		"S1", "Violent Crimes.", "S2", "Non-Violent Crimes.", "S3", "Sex Crimes.",
-		"S4", "Child Exploitation.", "S5", "Defamation.", "S6", "Specialized Advice.",
-		"S7", "Privacy.", "S8", "Intellectual Property.", "S9", "Indiscriminate Weapons.",
-		"S10", "Hate.", "S11", "Self-Harm.", "S12", "Sexual Content.", "S13", "Elections."};
+	static const char *const own[] = {"S1",	 "Violent Crimes.",
+					  "S2",	 "Non-Violent Crimes.",
+					  "S3",	 "Sex Crimes.",
+					  "S4",	 "Child Exploitation.",
+					  "S5",	 "Defamation.",
+					  "S6",	 "Specialized Advice.",
+					  "S7",	 "Privacy.",
+					  "S8",	 "Intellectual Property.",
+					  "S9",	 "Indiscriminate Weapons.",
+					  "S10", "Hate.",
+					  "S11", "Self-Harm.",
+					  "S12", "Sexual Content.",
+					  "S13", "Elections."};
 	json_t *list = json_object_get(r->in, "categories"), *text;
 	const char *key;
 
-	json_object_foreach(list, key, text)
-		r->cat[r->cats.n++] = (struct chat_cat){span_cstr(key), jspan(text)};
+	json_object_foreach(list, key, text) r->cat[r->cats.n++] =
+	    (struct chat_cat){span_cstr(key), jspan(text)};
 	if (json_object_get(r->in, "excluded_category_keys"))
 		for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i += 2)
 			if (!excluded(r, own[i]))
-				r->cat[r->cats.n++] = (struct chat_cat){span_cstr(own[i]),
-									span_cstr(own[i + 1])};
+				r->cat[r->cats.n++] =
+				    (struct chat_cat){span_cstr(own[i]), span_cstr(own[i + 1])};
 	r->cats.list = r->cat;
 	if (r->cats.n)
 		r->o.cats = &r->cats;
@@ -291,7 +300,8 @@ static void records_of_the_six_templates_are_met(void **state)
 
 	if (!llama3.tok || !shared_file("data/templates/golden.jsonl", &f))
 		skip();
-	for (const char *p = f.p, *nl; (nl = memchr(p, '\n', (size_t)(f.p + f.n - p))); p = nl + 1) {
+	for (const char *p = f.p, *nl; (nl = memchr(p, '\n', (size_t)(f.p + f.n - p)));
+	     p = nl + 1) {
 		json_t *row = json_loadb(p, (size_t)(nl - p), 0, NULL);
 		const char *t = json_string_value(json_object_get(row, "template"));
 
@@ -343,10 +353,11 @@ static void assert_rendered(enum chat_format f, const struct chat_msg *m, size_t
 static void llama_2_is_written_as_its_template_says(void **state)
 {
 	const struct chat_msg talk[] = {
-		{CHAT_SYSTEM, SPAN_LIT("Be kind.")},
-		{CHAT_USER, SPAN_LIT(" Hi ")},
-		{CHAT_ASSISTANT, SPAN_LIT(" Hello.\n")},
-		{CHAT_USER, SPAN_LIT("\xe3\x80\x80" "Bye\xc2\xa0")},
+	    {CHAT_SYSTEM, SPAN_LIT("Be kind.")},
+	    {CHAT_USER, SPAN_LIT(" Hi ")},
+	    {CHAT_ASSISTANT, SPAN_LIT(" Hello.\n")},
+	    {CHAT_USER, SPAN_LIT("\xe3\x80\x80"
+				 "Bye\xc2\xa0")},
 	};
 	struct buf text = BUF_INIT(1 << 16);
 
@@ -402,11 +413,11 @@ static void guards_refuse_what_they_were_not_made_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(records_of_the_six_templates_are_met),
-		cmocka_unit_test(formats_are_known_by_fingerprint_alone),
-		cmocka_unit_test(llama_2_is_written_as_its_template_says),
-		cmocka_unit_test(the_wrapper_alone_writes_control_tokens),
-		cmocka_unit_test(guards_refuse_what_they_were_not_made_for),
+	    cmocka_unit_test(records_of_the_six_templates_are_met),
+	    cmocka_unit_test(formats_are_known_by_fingerprint_alone),
+	    cmocka_unit_test(llama_2_is_written_as_its_template_says),
+	    cmocka_unit_test(the_wrapper_alone_writes_control_tokens),
+	    cmocka_unit_test(guards_refuse_what_they_were_not_made_for),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

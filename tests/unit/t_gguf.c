@@ -330,16 +330,16 @@ static void public_files_are_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_good_file_gives_keys_and_tensors),
-		cmocka_unit_test(versions_two_and_three_are_read_and_no_other),
-		cmocka_unit_test(absurd_counts_are_refused_before_memory_is_taken),
-		cmocka_unit_test(odd_keys_are_refused),
-		cmocka_unit_test(absurd_shapes_are_refused),
-		cmocka_unit_test(tensors_lie_inside_the_file_and_apart),
-		cmocka_unit_test(no_truncation_and_no_changed_byte_crashes),
-		cmocka_unit_test(mapping_refuses_what_is_no_file_and_reports_the_system),
-		cmocka_unit_test(type_sizes_are_those_of_the_format),
-		cmocka_unit_test(public_files_are_read),
+	    cmocka_unit_test(a_good_file_gives_keys_and_tensors),
+	    cmocka_unit_test(versions_two_and_three_are_read_and_no_other),
+	    cmocka_unit_test(absurd_counts_are_refused_before_memory_is_taken),
+	    cmocka_unit_test(odd_keys_are_refused),
+	    cmocka_unit_test(absurd_shapes_are_refused),
+	    cmocka_unit_test(tensors_lie_inside_the_file_and_apart),
+	    cmocka_unit_test(no_truncation_and_no_changed_byte_crashes),
+	    cmocka_unit_test(mapping_refuses_what_is_no_file_and_reports_the_system),
+	    cmocka_unit_test(type_sizes_are_those_of_the_format),
+	    cmocka_unit_test(public_files_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,17 +107,17 @@ static void absurd_shapes_are_refused(void **state)
 		struct shape s;
 		const char *says;
 	} bad[] = {
-		{{0, 64, 128, 4, 2, 256}, "block_count"},
-		{{1u << 31, 64, 128, 4, 2, 256}, "block_count"},
-		{{2, 0, 128, 4, 2, 256}, "embedding_length"},
-		{{2, 64, 0, 4, 2, 256}, "feed_forward_length"},
-		{{2, 64, 128, 0, 2, 256}, "head_count"},
-		{{2, 64, 128, 4, 3, 256}, "cannot share"},
-		{{2, 64, 128, 4, 8, 256}, "head_count_kv"},
-		{{2, 64, 128, 4, 0, 256}, "head_count_kv"},
-		{{2, 60, 128, 4, 2, 256}, "head dimension"},
-		{{2, 64, 128, 4, 2, 0}, "context_length"},
-		{{2, 64, 128, 4, 2, UINT32_MAX}, "context_length"},
+	    {{0, 64, 128, 4, 2, 256}, "block_count"},
+	    {{1u << 31, 64, 128, 4, 2, 256}, "block_count"},
+	    {{2, 0, 128, 4, 2, 256}, "embedding_length"},
+	    {{2, 64, 0, 4, 2, 256}, "feed_forward_length"},
+	    {{2, 64, 128, 0, 2, 256}, "head_count"},
+	    {{2, 64, 128, 4, 3, 256}, "cannot share"},
+	    {{2, 64, 128, 4, 8, 256}, "head_count_kv"},
+	    {{2, 64, 128, 4, 0, 256}, "head_count_kv"},
+	    {{2, 60, 128, 4, 2, 256}, "head dimension"},
+	    {{2, 64, 128, 4, 2, 0}, "context_length"},
+	    {{2, 64, 128, 4, 2, UINT32_MAX}, "context_length"},
 	};
 	struct ggufb b;
 
@@ -232,12 +232,12 @@ static void public_models_have_plans(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_plan_says_what_loading_needs),
-		cmocka_unit_test(absurd_shapes_are_refused),
-		cmocka_unit_test(arithmetic_nobody_wrote_is_refused),
-		cmocka_unit_test(a_vocabulary_alone_is_a_plan_only_on_request),
-		cmocka_unit_test(tensors_are_listed_in_the_order_of_the_file),
-		cmocka_unit_test(public_models_have_plans),
+	    cmocka_unit_test(a_plan_says_what_loading_needs),
+	    cmocka_unit_test(absurd_shapes_are_refused),
+	    cmocka_unit_test(arithmetic_nobody_wrote_is_refused),
+	    cmocka_unit_test(a_vocabulary_alone_is_a_plan_only_on_request),
+	    cmocka_unit_test(tensors_are_listed_in_the_order_of_the_file),
+	    cmocka_unit_test(public_models_have_plans),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* t_tok.c - tokenizers: other implementations' vectors, hostile vocabularies, stable prefixes. */
+/* t_tok.c - tokenizers: other implementations' vectors, stable prefixes, long runs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -157,7 +157,8 @@ static int each_line(const char *rel, line_fn fn)
 	int rows = 0;
 
 	assert_true(shared_file(rel, &f));
-	for (const char *p = f.p, *nl; (nl = memchr(p, '\n', (size_t)(f.p + f.n - p))); p = nl + 1) {
+	for (const char *p = f.p, *nl; (nl = memchr(p, '\n', (size_t)(f.p + f.n - p)));
+	     p = nl + 1) {
 		json_t *row = json_loadb(p, (size_t)(nl - p), JSON_REJECT_DUPLICATES, NULL);
 
 		assert_non_null(row);
@@ -276,11 +277,46 @@ static uint64_t rnd(void)
 }
 
 static const char *const bits[] = {
-	"a",     "B",    "\xc3\xa9", "\xe1\xbb\x87", " ",    "  ",   "\n",   "\r\n",     "\t",
-	"'",     "'s",   "'LL",      "'r",           "'v",   "1",    "23",   "4567",     ".",
-	"!?",    "...",  "\xc2\xa0", "\xe3\x80\x80", "hello", "the",  "\xff", "\xe2\x82", "\xf0\x9f",
-	"\x98\x80", "\xf0\x9f\x98\x80", "\xd9\xa3", "\xcc\x81", "\xc5\xbf", "<|eot_id|>", "\x00",
-	"\xe2\x96\x81", "S1", ",S", "User:", "\xc2\xb2", "\xe4\xb8\xad\xe6\x96\x87",
+    "a",
+    "B",
+    "\xc3\xa9",
+    "\xe1\xbb\x87",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "'",
+    "'s",
+    "'LL",
+    "'r",
+    "'v",
+    "1",
+    "23",
+    "4567",
+    ".",
+    "!?",
+    "...",
+    "\xc2\xa0",
+    "\xe3\x80\x80",
+    "hello",
+    "the",
+    "\xff",
+    "\xe2\x82",
+    "\xf0\x9f",
+    "\x98\x80",
+    "\xf0\x9f\x98\x80",
+    "\xd9\xa3",
+    "\xcc\x81",
+    "\xc5\xbf",
+    "<|eot_id|>",
+    "\x00",
+    "\xe2\x96\x81",
+    "S1",
+    ",S",
+    "User:",
+    "\xc2\xb2",
+    "\xe4\xb8\xad\xe6\x96\x87",
 };
 
 static size_t random_text(char *out, size_t max)
@@ -310,8 +346,8 @@ static void check_stable(const struct tok *t, const char *text, size_t n)
 		n1 = encode(t, span_of(text, keep), 0, ids);
 		whole = encode(t, span_of(text, n), 0, ids2);
 		n2 = 0;
-		assert_int_equal(tok_encode(t, span_of(text + keep, n - keep),
-					    keep ? TOK_CONT : 0, ids + n1, MAX_IDS - n1, &n2),
+		assert_int_equal(tok_encode(t, span_of(text + keep, n - keep), keep ? TOK_CONT : 0,
+					    ids + n1, MAX_IDS - n1, &n2),
 				 0);
 		if (n1 + n2 != whole || memcmp(ids, ids2, whole * sizeof(ids[0])) != 0)
 			fail_msg("cut %zu keep %zu of %zu", cut, keep, n);
@@ -336,10 +372,11 @@ static void a_stable_prefix_comes_soon_and_never_in_a_character(void **state)
 		const char *text;
 		size_t keep;
 	} cases[] = {
-		{"", 0}, {"hello", 0}, {"hello ", 5}, {"hello w", 5}, {"hello world.", 11},
-		{"it's", 4}, {"it'", 2}, {"it'r", 2}, {"it're", 5}, {"123", 3}, {"12", 0},
-		{"1234", 3}, {"a\n", 1}, {"a\nb", 2}, {"a \n b", 3}, {"!!!\n", 0}, {"!!!\nx", 4},
-		{"caf\xc3", 0}, {"a b\xe2\x82", 1}, {"a, \xf0\x9f\x98", 2}, {"   a", 2}, {"   ", 0}, {"a  1", 2}, {"a 1 ", 3},
+	    {"", 0},	  {"hello", 0},	 {"hello ", 5},	 {"hello w", 5},     {"hello world.", 11},
+	    {"it's", 4},  {"it'", 2},	 {"it'r", 2},	 {"it're", 5},	     {"123", 3},
+	    {"12", 0},	  {"1234", 3},	 {"a\n", 1},	 {"a\nb", 2},	     {"a \n b", 3},
+	    {"!!!\n", 0}, {"!!!\nx", 4}, {"caf\xc3", 0}, {"a b\xe2\x82", 1}, {"a, \xf0\x9f\x98", 2},
+	    {"   a", 2},  {"   ", 0},	 {"a  1", 2},	 {"a 1 ", 3},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -376,8 +413,8 @@ static void a_megabyte_of_one_letter_is_quick(void **state)
 			double t0 = seconds();
 
 			memset(text, *c, len);
-			assert_int_equal(tok_encode(toks[k], span_of(text, len), 0, out, 2 * len,
-						    &n), 0);
+			assert_int_equal(
+			    tok_encode(toks[k], span_of(text, len), 0, out, 2 * len, &n), 0);
 			tok_stable_prefix(toks[k], span_of(text, len));
 			assert_true(seconds() - t0 < 20); /* also under sanitizers */
 		}
@@ -386,115 +423,18 @@ static void a_megabyte_of_one_letter_is_quick(void **state)
 	free(out);
 }
 
-/* ---- hostile vocabularies ---- */
-
-static void assert_vocab_refused(struct ggufb *b, int code, const char *says)
-{
-	struct buf f = BUF_INIT(4 << 20);
-	struct err err = {0};
-	struct tok *t;
-	int rc;
-
-	gb_finish(b, &f);
-	gb_free(b);
-	t = tok_from(&f, &rc, &err);
-	assert_null(t);
-	if (rc != code || !strstr(err.text, says))
-		fail_msg("wanted %d with '%s', got %d '%s'", code, says, rc, err.text);
-}
-
-static void bare(struct ggufb *b, const char *model, const char *pre)
-{
-	gb_init(b);
-	gb_str(b, "tokenizer.ggml.model", model);
-	if (pre)
-		gb_str(b, "tokenizer.ggml.pre", pre);
-}
-
-static void unknown_tokenizers_are_refused_by_name(void **state)
-{
-	struct ggufb b;
-
-	gb_init(&b);
-	assert_vocab_refused(&b, E_FORMAT, "tokenizer.ggml.model");
-	bare(&b, "bert", NULL);
-	assert_vocab_refused(&b, E_UNSUPPORTED, "llama and gpt2");
-	bare(&b, "gpt2", NULL);
-	assert_vocab_refused(&b, E_UNSUPPORTED, "tokenizer.ggml.pre is missing");
-	bare(&b, "gpt2", "qwen2");
-	assert_vocab_refused(&b, E_UNSUPPORTED, "tokenizer.ggml.pre");
-	bare(&b, "llama", "llama-bpe");
-	assert_vocab_refused(&b, E_UNSUPPORTED, "tokenizer.ggml.pre");
-	bare(&b, "llama", "default");
-	assert_vocab_refused(&b, E_FORMAT, "tokens is missing");
-}
-
-static void names_that_lie_are_refused(void **state)
-{
-	struct ggufb b;
-
-	gb_init(&b);
-	gb_small_bpe(&b);
-	gb_u32(&b, "tokenizer.ggml.eot_token_id", 270);
-	assert_vocab_refused(&b, E_RANGE, "eot_token_id");
-	gb_init(&b);
-	gb_small_bpe(&b);
-	gb_u32(&b, "tokenizer.ggml.eom_token_id", 256); /* "he", which a merge makes */
-	assert_vocab_refused(&b, E_FORMAT, "no normal token");
-	gb_init(&b);
-	gb_small_bpe(&b);
-	gb_u32(&b, "tokenizer.ggml.eom_token_id", 'x');
-	assert_vocab_refused(&b, E_FORMAT, "no token for byte 0x78");
-	bare(&b, "gpt2", "llama-bpe");
-	gb_arr(&b, "tokenizer.ggml.tokens", GV_STR, 1);
-	gb_elem_str(&b, SPAN_LIT("a"));
-	gb_arr(&b, "tokenizer.ggml.token_type", GV_I32, 1);
-	gb_elem_u32(&b, 7);
-	assert_vocab_refused(&b, E_FORMAT, "unknown type");
-	bare(&b, "llama", NULL);
-	gb_arr(&b, "tokenizer.ggml.tokens", GV_STR, 1);
-	gb_elem_str(&b, SPAN_LIT("<0xZZ>"));
-	gb_arr(&b, "tokenizer.ggml.token_type", GV_I32, 1);
-	gb_elem_u32(&b, 6);
-	assert_vocab_refused(&b, E_FORMAT, "names no byte");
-}
-
-static void scores_must_be_numbers_and_bytes_complete(void **state)
-{
-	struct ggufb b;
-
-	for (int k = 0; k < 3; k++) {
-		bare(&b, "llama", NULL);
-		gb_arr(&b, "tokenizer.ggml.tokens", GV_STR, 2);
-		gb_elem_str(&b, SPAN_LIT("a"));
-		gb_elem_str(&b, SPAN_LIT("<0x41>"));
-		gb_arr(&b, "tokenizer.ggml.token_type", GV_I32, 2);
-		gb_elem_u32(&b, 1);
-		gb_elem_u32(&b, 6);
-		gb_arr(&b, "tokenizer.ggml.scores", GV_F32, k ? 2 : 1);
-		gb_elem_f32(&b, k == 1 ? __builtin_nanf("") : 0);
-		if (k)
-			gb_elem_f32(&b, 0);
-		assert_vocab_refused(&b, E_FORMAT,
-				     k == 0 ? "one per token" : k == 1 ? "finite" : "1 of 256");
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vectors_of_llama_bpe_pass),
-		cmocka_unit_test(vectors_of_llama_spm_and_phi_3_pass),
-		cmocka_unit_test(vectors_of_llama3_extra_and_special_pass),
-		cmocka_unit_test(the_end_set_and_names_are_found),
-		cmocka_unit_test(there_is_exactly_one_bos),
-		cmocka_unit_test(too_little_room_still_says_how_much),
-		cmocka_unit_test(no_later_bytes_move_a_stable_prefix),
-		cmocka_unit_test(a_stable_prefix_comes_soon_and_never_in_a_character),
-		cmocka_unit_test(a_megabyte_of_one_letter_is_quick),
-		cmocka_unit_test(unknown_tokenizers_are_refused_by_name),
-		cmocka_unit_test(names_that_lie_are_refused),
-		cmocka_unit_test(scores_must_be_numbers_and_bytes_complete),
+	    cmocka_unit_test(vectors_of_llama_bpe_pass),
+	    cmocka_unit_test(vectors_of_llama_spm_and_phi_3_pass),
+	    cmocka_unit_test(vectors_of_llama3_extra_and_special_pass),
+	    cmocka_unit_test(the_end_set_and_names_are_found),
+	    cmocka_unit_test(there_is_exactly_one_bos),
+	    cmocka_unit_test(too_little_room_still_says_how_much),
+	    cmocka_unit_test(no_later_bytes_move_a_stable_prefix),
+	    cmocka_unit_test(a_stable_prefix_comes_soon_and_never_in_a_character),
+	    cmocka_unit_test(a_megabyte_of_one_letter_is_quick),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
