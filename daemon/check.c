@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "engine.h"
+#include "io.h"
+#include "policy_file.h"
 #include "sandbox.h"
 #include "super.h"
 
@@ -52,6 +54,21 @@ static int check_models(const struct conf *c, const struct super_files *f)
 	return bad;
 }
 
+static int check_policy(int fd)
+{
+	struct buf text = BUF_INIT(256 * 1024), errors = BUF_INIT(8192);
+	struct err err = {0};
+	struct policy p;
+	int rc = io_read_fd(fd, 256 * 1024, &text, &err);
+
+	if (rc == E_OK)
+		rc = policy_parse(buf_span(&text), "policy", &p, &errors);
+	rc = say(rc == E_OK, "policy file", errors.n ? buf_cstr(&errors) : err.text);
+	buf_free(&text);
+	buf_free(&errors);
+	return rc;
+}
+
 int check_all(const struct conf *c, const char *path)
 {
 	struct super_files f;
@@ -65,7 +82,7 @@ int check_all(const struct conf *c, const char *path)
 	say(true, "files and folders can be opened", "");
 	bad |= check_tls(c);
 	bad |= check_models(c, &f);
-	bad |= check_policy(c, f.policy);
+	bad |= check_policy(f.policy);
 	snprintf(abi, sizeof(abi), "Landlock ABI %d%s", sandbox_landlock_abi(),
 		 sandbox_landlock_abi() ? "" : " (missing layer)");
 	say(true, "sandbox", abi);
