@@ -66,6 +66,8 @@ struct lease *lease_add(struct leases *t, const struct id *id, const struct id *
 	l->req = *req;
 	l->conn = *conn;
 	l->intent_ix = l->outcome_ix = LEASE_NO_INDEX;
+	l->model_ix = LEASE_NO_MODEL;
+	memset(l->lim, 0xff, sizeof(l->lim)); /* open, until the grant says otherwise */
 	HASH_ADD(hh, t->all, id, sizeof(l->id), l);
 	t->n[LS_RESERVED]++;
 	return l;

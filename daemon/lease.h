@@ -19,6 +19,7 @@
 /* Tokens an engine may have made beyond its last progress record: one window (formats.md 4). */
 #define LEASE_WINDOW 128u
 #define LEASE_NO_INDEX UINT64_MAX
+#define LEASE_NO_MODEL UINT32_MAX
 
 enum lease_state { LS_RESERVED, LS_CLAIMED, LS_INTENT, LS_CLOSED };
 
@@ -36,6 +37,12 @@ struct lease {
 	bool ending;        /* its outcome or end is appended, not yet durable */
 	bool revoked;
 	uint64_t cost;      /* bytes set aside in the log for records to come */
+	uint32_t model_ix;  /* LEASE_NO_MODEL: not known (opened before our start) */
+	uint64_t born;      /* monotonic ms */
+	struct quota_limits lim[QL_COUNT]; /* as they stood at the grant */
+	uint32_t ack_rseq;  /* record that ends it and waits for an answer; 0 = none */
+	uint8_t prompt_salt[32];
+	bool has_salt;
 	UT_hash_handle hh;
 	struct lease *prev, *next; /* closed ones, oldest first */
 };

@@ -2,7 +2,12 @@
 noinst_LIBRARIES += libstore.a
 ROLE_LIBS += libstore.a
 libstore_a_SOURCES = daemon/zone.h daemon/zone.c daemon/quota.h daemon/quota.c daemon/lease.h \
-	daemon/lease.c
+	daemon/lease.c daemon/store.h daemon/store_ev.h daemon/store_ev.c daemon/store_ev_parse.c \
+	daemon/store_fold.h daemon/store_fold.c daemon/store_log.h daemon/store_log.c daemon/store_job.c \
+	daemon/store_work.h daemon/store_work.c daemon/store_index.h daemon/store_index.c \
+	daemon/store_start.h daemon/store_start.c daemon/store_role.c daemon/store_auth.c \
+	daemon/store_gate.c daemon/store_req.c daemon/store_live.c daemon/store_flood.c \
+	daemon/store_db.c daemon/store_rcpt.c daemon/store_metrics.c
 libstore_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 
 if HAVE_CMOCKA
