@@ -14,4 +14,9 @@ TESTS += tests/unit/t_conf
 tests_unit_t_conf_SOURCES = tests/unit/t_conf.c
 tests_unit_t_conf_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_t_conf_LDADD = libdaemon.a $(WIRE_LIBS) $(INIH_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/t_sandbox
+TESTS += tests/unit/t_sandbox
+tests_unit_t_sandbox_SOURCES = tests/unit/t_sandbox.c
+tests_unit_t_sandbox_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_t_sandbox_LDADD = libdaemon.a $(WIRE_LIBS) $(INIH_LIBS) $(SECCOMP_LIBS) $(CMOCKA_LIBS) -lpthread
 endif

@@ -41,9 +41,12 @@ unsigned sandbox_layers(void)
 
 int sandbox_landlock_abi(void)
 {
-	long v = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	static long v = -1; /* asked once: inside the sandbox the question itself is refused */
 
-	return v > 0 ? (int)v : 0;
+	if (v < 0 && (v = syscall(SYS_landlock_create_ruleset, NULL, 0,
+				  LANDLOCK_CREATE_RULESET_VERSION)) < 0)
+		v = 0;
+	return (int)v;
 }
 
 static int allow_folder(int ruleset, const char *path, struct err *err)
