@@ -231,6 +231,26 @@ int seg_zero_tail(int fd, uint64_t from, uint64_t bytes, uint64_t *nonzero, stru
 	return rc;
 }
 
+int seg_last_nonzero(int fd, uint64_t from, uint64_t bytes, uint64_t *end, struct err *err)
+{
+	uint8_t *mem = malloc(SEGSCAN_WINDOW);
+	int rc = mem ? E_OK : err_set(err, E_NOMEM, "no memory");
+
+	*end = from;
+	while (rc == E_OK && from < bytes) {
+		size_t n = bytes - from < SEGSCAN_WINDOW ? (size_t)(bytes - from) : SEGSCAN_WINDOW, k;
+
+		rc = io_pread_all(fd, mem, n, (off_t)from, err);
+		for (k = rc == E_OK ? n : 0; k > 0 && mem[k - 1] == 0; k--)
+			;
+		if (k > 0)
+			*end = from + k;
+		from += n;
+	}
+	free(mem);
+	return rc;
+}
+
 int seg_search_commit(int fd, uint64_t from, uint64_t bytes, uint64_t size, const struct vkey *key,
 		      uint64_t *at, uint64_t *end, uint64_t *found, struct err *err)
 {

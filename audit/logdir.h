@@ -59,6 +59,8 @@ void segscan_refresh(struct segscan *s);
 /* First non-zero byte in [from, bytes) of fd, or bytes. E_IO. */
 int seg_zero_tail(int fd, uint64_t from, uint64_t bytes, uint64_t *nonzero, struct err *err);
 
+/* Just behind the last non-zero byte in [from, bytes), or from. E_IO. */
+int seg_last_nonzero(int fd, uint64_t from, uint64_t bytes, uint64_t *end, struct err *err);
 /* Looks for a whole commit frame of a tree larger than size, signed by key, in [from, bytes).
  * E_OK with its offset and end and tree size, E_NOTFOUND, E_IO. */
 int seg_search_commit(int fd, uint64_t from, uint64_t bytes, uint64_t size, const struct vkey *key,

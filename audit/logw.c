@@ -101,7 +101,7 @@ static int write_group(struct logw *w, const uint8_t root[MERKLE_HASH], struct e
 	seg_commit_put(&w->group, w->node, w->count, w->tree.size, root, buf_span(&w->note));
 	if (!buf_ok(&w->group))
 		return err_set(err, E_NOMEM, "no memory for a commit frame");
-	rc = place(w, w->group.n, &began, err);
+	rc = place(w, w->group.n + STOP_ROOM, &began, err);
 	if (rc == E_OK)
 		rc = io_pwrite_all(w->fd, w->group.p, w->group.n, (off_t)w->off, err);
 	if (rc == E_OK)
@@ -128,6 +128,7 @@ int logw_commit(struct logw *w, struct err *err)
 	if (rc < 0)
 		return poison(w);
 	w->off += w->group.n;
+	w->closed = false;
 	buf_reset(&w->group);
 	w->size = w->tree.size;
 	memcpy(w->root, root, MERKLE_HASH);
@@ -377,8 +378,11 @@ static int write_stop(struct logw *w, struct err *err)
 {
 	struct buf b = BUF_INIT(4096);
 	bool began;
-	int rc = place(w, SEG_FRAME + SEG_STOP_BYTES, &began, err);
+	int rc;
 
+	if (w->closed) /* nothing came since the last one */
+		return E_OK;
+	rc = place(w, STOP_ROOM, &began, err);
 	if (rc == E_OK)
 		rc = seg_stop_put(&b, w->node, w->size, w->root, w->ordinal, w->off, w->sk, err);
 	if (rc == E_OK)

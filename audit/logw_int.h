@@ -7,6 +7,8 @@
 #include "tile.h"
 
 #define GROUP_MAX (1u << 20)
+/* Every group leaves room behind it for the closing frame. */
+#define STOP_ROOM (SEG_FRAME + SEG_STOP_BYTES)
 /* What a new segment holds before its first group, at most. */
 #define SEG_PREFIX_MAX (SEG_HEADER + SEG_FRAME + 64 * MERKLE_HASH)
 
@@ -21,6 +23,7 @@ struct logw {
 	unsigned nspare;
 	uint16_t node;
 	bool poisoned;
+	bool closed;                  /* a STOP frame is the last one */
 
 	struct merkle tree;           /* with what is buffered */
 	uint64_t size;                /* committed */

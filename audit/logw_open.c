@@ -165,14 +165,10 @@ static int judge_tail(struct logw *w, int fd, uint64_t from, uint64_t bytes, uin
 static int wipe_tail(int fd, uint64_t from, uint64_t bytes, uint64_t *dropped, struct err *err)
 {
 	uint8_t *mem = calloc(1, SEGSCAN_WINDOW);
-	uint64_t last = from, at = from;
-	int rc = mem ? E_OK : err_set(err, E_NOMEM, "no memory");
+	uint64_t last = from, at;
+	int rc = mem ? seg_last_nonzero(fd, from, bytes, &last, err)
+		     : err_set(err, E_NOMEM, "no memory");
 
-	while (rc == E_OK && at < bytes) {
-		rc = seg_zero_tail(fd, at, bytes, &at, err);
-		if (rc == E_OK && at < bytes)
-			last = ++at;
-	}
 	*dropped = last - from;
 	for (at = from; rc == E_OK && at < last;) {
 		size_t n = last - at < SEGSCAN_WINDOW ? (size_t)(last - at) : SEGSCAN_WINDOW;
@@ -209,6 +205,7 @@ static void accept(struct logw *w, int fd, uint64_t bytes, const struct found *f
 	w->bytes = bytes;
 	w->ordinal = f->ordinal;
 	w->off = f->end;
+	w->closed = f->stop;
 	w->tree = f->tree;
 	w->size = f->tree.size;
 	merkle_root(&w->tree, w->root);

@@ -22,10 +22,10 @@ uint64_t logw_cost(size_t n)
 }
 
 /* A group that does not fit moves on to the next segment, so the last group_max bytes of each may
- * stay unused; the closing STOP frame fits into that slack too. */
+ * stay unused. */
 static uint64_t usable(const struct logw *w, uint64_t bytes, uint64_t used)
 {
-	uint64_t slack = logw_group_max(w);
+	uint64_t slack = logw_group_max(w) + STOP_ROOM;
 
 	return bytes > used + slack ? bytes - used - slack : 0;
 }

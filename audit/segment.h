@@ -42,7 +42,7 @@
 #define SEG_COMMIT_MAX (SEG_FRAME + SEG_COMMIT_FIXED + CHECKPOINT_NOTE_MAX)
 #define SEG_NAME_MAX 32
 #define SEG_DEFAULT (64ull << 20)
-#define SEG_MIN (16ull << 10)
+#define SEG_MIN 4096ull
 #define SEG_MAX (1ull << 32)
 
 enum seg_kind { SEG_NONE, SEG_ENTRY, SEG_COMMIT, SEG_FRONTIER, SEG_STOP };

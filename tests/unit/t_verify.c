@@ -1,0 +1,467 @@
+/* t_verify.c - whatever is changed in a log folder is found and named (audit/verify.h). */
+#include "audit_fixture.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "entry.h"
+#include "io.h"
+#include "logdir.h"
+#include "verify.h"
+
+static struct verify_result res;
+
+static int check_with(struct fix *f, const struct vkey *pin, struct span since)
+{
+	struct verify_opts o = {.key = pin, .since = since};
+	int fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	assert_true(fd >= 0);
+	rc = (int)verify_log(fd, &o, &res);
+	close(fd);
+	return rc;
+}
+
+static int check(struct fix *f)
+{
+	return check_with(f, NULL, span_of(NULL, 0));
+}
+
+static void expect_ok(struct fix *f, uint64_t records)
+{
+	if (check(f) != VERIFY_OK)
+		fail_msg("verify: %s", res.text);
+	assert_int_equal(res.records, records);
+}
+
+/* 15 entries in groups of 3 over small segments. */
+static void small_log(struct fix *f, bool clean)
+{
+	char mem[256];
+	uint64_t i;
+
+	fix_init(f);
+	assert_int_equal(fix_try_open(f, SEG_MIN), E_OK);
+	for (unsigned k = 0; k < 15; k++) {
+		int n = snprintf(mem, sizeof(mem), "{\"boot\":\"bot_x\",\"n\":%u,\"pad\":\"%0120u\",\"t\":\"test\"}",
+				 k, k);
+
+		assert_int_equal(logw_append(f->w, span_of(mem, (size_t)n), &i, &f->err), E_OK);
+		if (k % 3 == 2)
+			assert_int_equal(logw_commit(f->w, &f->err), E_OK);
+	}
+	fix_close(f, clean);
+}
+
+static void sound_logs_verify_open_closed_and_grown(void **st)
+{
+	struct fix f;
+
+	small_log(&f, false);
+	expect_ok(&f, 15);
+	assert_false(res.clean);
+	assert_true(res.commits >= 5);
+	assert_int_equal(fix_try_open(&f, SEG_MIN), E_OK);
+	fix_close(&f, true);
+	expect_ok(&f, 15);
+	assert_true(res.clean);
+	assert_true(res.segments >= 2);
+	assert_true(res.tiles == 1 && res.bundles == 1);
+	fix_open(&f);
+	fix_fill(&f, 600, 9);
+	expect_ok(&f, 600); /* beside a writer, its older tiles behind */
+	assert_true(res.live);
+	assert_int_equal(logw_publish(f.w, &f.err), E_OK);
+	fix_fill(&f, 700, 9);
+	fix_close(&f, true);
+	expect_ok(&f, 700);
+	assert_false(res.live);
+	assert_true(res.tiles >= 3 && res.bundles >= 3);
+	fix_done(&f);
+}
+
+static unsigned flipped, inexact;
+
+static void flip_one(struct fix *f, int fd, const char *name, off_t at, uint8_t mask)
+{
+	uint8_t x;
+
+	assert_int_equal(pread(fd, &x, 1, at), 1);
+	x ^= mask;
+	assert_int_equal(pwrite(fd, &x, 1, at), 1);
+	if (check(f) == VERIFY_OK || !res.bad)
+		fail_msg("%s: byte %lld changed and not found", name, (long long)at);
+	if (strcmp(res.first_bad.file, name) != 0)
+		fail_msg("%s: byte %lld changed, but %s is named: %s", name, (long long)at,
+			 res.first_bad.file, res.text);
+	flipped++;
+	if (res.first_bad.byte != (uint64_t)at)
+		inexact++;
+	x ^= mask;
+	assert_int_equal(pwrite(fd, &x, 1, at), 1);
+}
+
+static void flip_file(struct fix *f, const char *name)
+{
+	bool full = getenv("SALLYPORT_FULL") != NULL;
+	unsigned char *mem;
+	char path[512];
+	struct stat sb;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	fd = open(path, O_RDWR);
+	if (fd < 0)
+		fail_msg("%s is missing", path);
+	assert_int_equal(fstat(fd, &sb), 0);
+	mem = malloc((size_t)sb.st_size);
+	assert_int_equal(pread(fd, mem, (size_t)sb.st_size, 0), sb.st_size);
+	for (off_t at = 0; at < sb.st_size; at++)
+		/* of long runs of zeros only some, unless asked for all */
+		if (full || mem[at] || at % 17 == 0 || (at > 8 && mem[at - 8]))
+			flip_one(f, fd, name, at, (uint8_t)(1u << (at % 8)));
+	free(mem);
+	close(fd);
+}
+
+static void every_flipped_byte_of_a_closed_log_is_found_and_named(void **st)
+{
+	struct logdir d;
+	char name[SEG_NAME_MAX];
+	struct fix f;
+	int fd;
+
+	small_log(&f, true);
+	expect_ok(&f, 15);
+	fd = open(f.dir, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(logdir_list(fd, &d, NULL), E_OK);
+	close(fd);
+	assert_true(d.n >= 2 && d.nspare >= 1);
+	for (size_t i = 0; i < d.n; i++) {
+		seg_name(d.first[i], name);
+		flip_file(&f, name);
+	}
+	seg_spare_name(d.spare[0], name);
+	flip_file(&f, name);
+	logdir_free(&d);
+	flip_file(&f, "tile/0/000.p/15");
+	flip_file(&f, "tile/entries/000.p/15");
+	flip_file(&f, "checkpoint");
+	flip_file(&f, "vkey");
+	expect_ok(&f, 15);
+	print_message("%u bytes flipped, %u named with another byte of their frame\n", flipped,
+		      inexact);
+	assert_true(inexact < flipped / 10);
+	fix_done(&f);
+}
+
+static void a_crashed_log_is_incomplete_at_most_in_its_last_group(void **st)
+{
+	struct fix f;
+	char path[512], name[SEG_NAME_MAX];
+	struct seg_frame fr;
+	struct segscan s;
+	struct logdir d;
+	struct stat sb;
+	uint64_t end = 0, last_commit = 0;
+	uint8_t x;
+	int dir, fd;
+
+	small_log(&f, false);
+	dir = open(f.dir, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(logdir_list(dir, &d, NULL), E_OK);
+	seg_name(d.first[d.n - 1], name);
+	close(dir);
+	snprintf(path, sizeof(path), "%s/%s", f.dir, name);
+	fd = open(path, O_RDWR);
+	assert_int_equal(fstat(fd, &sb), 0);
+	assert_int_equal(segscan_init(&s, fd, (uint64_t)sb.st_size, SEG_HEADER, NULL), E_OK);
+	while (segscan_next(&s, &fr, NULL) == E_OK) {
+		if (fr.kind == SEG_COMMIT)
+			last_commit = s.off - fr.size;
+		end = s.off;
+	}
+	segscan_free(&s);
+	for (uint64_t at = SEG_HEADER; at < end; at += 3) {
+		assert_int_equal(pread(fd, &x, 1, (off_t)at), 1);
+		x ^= 8;
+		assert_int_equal(pwrite(fd, &x, 1, (off_t)at), 1);
+		assert_int_equal(check(&f), at < last_commit ? VERIFY_TAMPERED : VERIFY_INCOMPLETE);
+		assert_true(res.bad);
+		x ^= 8;
+		assert_int_equal(pwrite(fd, &x, 1, (off_t)at), 1);
+	}
+	expect_ok(&f, 15);
+	/* a torn tail: never ok */
+	assert_int_equal(pwrite(fd, "\x40\0\0\0torn", 8, (off_t)end), 8);
+	assert_int_equal(check(&f), VERIFY_INCOMPLETE);
+	assert_int_equal(res.first_bad.byte, end);
+	assert_int_equal(res.torn_bytes, 8);
+	assert_int_equal(res.first_bad.index, 15);
+	close(fd);
+	logdir_free(&d);
+	fix_done(&f);
+}
+
+/* A forger without the key: rewrites a group with other entries, with sound CRCs and roots. */
+static void swapped_and_removed_records_are_found_though_every_sum_is_right(void **st)
+{
+	for (int removal = 0; removal < 2; removal++) {
+		struct buf g = BUF_INIT(65536);
+		char path[512], name[SEG_NAME_MAX], mem[512];
+		uint8_t *raw = malloc(FIX_SEG), root[32], leaf[32];
+		struct seg_frame fr;
+		struct seg_commit c;
+		struct merkle m;
+		struct span s;
+		struct fix f;
+		size_t off;
+		int fd;
+
+		fix_init(&f);
+		fix_open(&f);
+		fix_fill(&f, 4, 4);
+		fix_close(&f, false);
+		seg_name(0, name);
+		snprintf(path, sizeof(path), "%s/%s", f.dir, name);
+		fd = open(path, O_RDWR);
+		assert_int_equal(pread(fd, raw, FIX_SEG, 0), FIX_SEG);
+		off = SEG_HEADER + SEG_FRAME;
+		s = span_of(raw + off, FIX_SEG - off);
+		merkle_init(&m);
+		for (uint64_t i = 0; i < (removal ? 3u : 4u); i++) {
+			static const unsigned other[4] = {0, 2, 1, 3};
+			struct span e = fix_entry(removal ? i : other[i], mem);
+
+			seg_frame_put(&g, SEG_ENTRY, i, 0, e);
+			merkle_leaf(e, leaf);
+			merkle_add(&m, leaf);
+		}
+		do {
+			assert_int_equal(seg_frame_parse(s, &fr), E_OK);
+			s = span_from(s, fr.size);
+		} while (fr.kind != SEG_COMMIT);
+		assert_int_equal(seg_commit_parse(&fr, &c), E_OK);
+		merkle_root(&m, root);
+		seg_commit_put(&g, 0, (uint32_t)m.size, m.size, root, c.note);
+		memset(raw + off, 0, FIX_SEG - off);
+		memcpy(raw + off, g.p, g.n);
+		assert_int_equal(pwrite(fd, raw, FIX_SEG, 0), FIX_SEG);
+		close(fd);
+		assert_int_equal(check(&f), VERIFY_TAMPERED);
+		assert_string_equal(res.first_bad.file, name);
+		free(raw);
+		buf_free(&g);
+		fix_done(&f);
+	}
+}
+
+static void keep_copy(struct fix *f, char copy[256])
+{
+	char cmd[700];
+
+	snprintf(copy, 256, "%.200s.copy", f->dir);
+	snprintf(cmd, sizeof(cmd), "cp -a %.250s %.250s", f->dir, copy);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void missing_and_exchanged_segments_are_found(void **st)
+{
+	char a[512], b[512], c[520], name[SEG_NAME_MAX];
+	struct logdir d;
+	struct fix f;
+	int dir;
+
+	fix_init(&f);
+	assert_int_equal(fix_try_open(&f, 8192), E_OK);
+	fix_fill(&f, 120, 3);
+	fix_close(&f, true);
+	expect_ok(&f, 120);
+	dir = open(f.dir, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(logdir_list(dir, &d, NULL), E_OK);
+	close(dir);
+	assert_true(d.n > 4);
+	for (size_t i = 0; i < d.n; i++) {
+		seg_name(d.first[i], name);
+		snprintf(a, sizeof(a), "%s/%s", f.dir, name);
+		snprintf(c, sizeof(c), "%s.gone", a);
+		assert_int_equal(rename(a, c), 0);
+		assert_int_equal(check(&f), VERIFY_TAMPERED);
+		assert_int_equal(rename(c, a), 0);
+	}
+	seg_name(d.first[1], name);
+	snprintf(a, sizeof(a), "%s/%s", f.dir, name);
+	seg_name(d.first[2], name);
+	snprintf(b, sizeof(b), "%s/%s", f.dir, name);
+	snprintf(c, sizeof(c), "%s/x", f.dir);
+	assert_true(rename(a, c) == 0 && rename(b, a) == 0 && rename(c, b) == 0);
+	assert_int_equal(check(&f), VERIFY_TAMPERED);
+	assert_int_equal(res.first_bad.index, d.first[1]);
+	logdir_free(&d);
+	fix_done(&f);
+}
+
+static void a_rollback_or_fork_is_found_by_a_remembered_checkpoint(void **st)
+{
+	struct buf old = BUF_INIT(1024), newer = BUF_INIT(1024);
+	struct fix f, fork;
+	char copy[256];
+	struct vkey key;
+
+	fix_init(&f);
+	fix_open(&f);
+	fix_fill(&f, 20, 4);
+	buf_span_put(&old, logw_checkpoint(f.w));
+	key = *logw_vkey(f.w);
+	fix_close(&f, true);
+	keep_copy(&f, copy);
+	fix_open(&f);
+	fix_fill(&f, 33, 4);
+	buf_span_put(&newer, logw_checkpoint(f.w));
+	fix_close(&f, true);
+	assert_int_equal(check_with(&f, &key, buf_span(&old)), VERIFY_OK);
+	assert_int_equal(check_with(&f, &key, buf_span(&newer)), VERIFY_OK);
+	/* rolled back to the earlier state: sound in itself, yet shorter than what was shown */
+	fork = f;
+	snprintf(fork.dir, sizeof(fork.dir), "%s", copy);
+	assert_int_equal(check_with(&fork, &key, buf_span(&old)), VERIFY_OK);
+	assert_int_equal(check_with(&fork, &key, buf_span(&newer)), VERIFY_TAMPERED);
+	/* forked from there by the key's holder */
+	fix_open(&fork);
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t at;
+
+		assert_int_equal(logw_append(fork.w, SPAN_LIT("{\"t\":\"forged\"}"), &at, NULL), 0);
+	}
+	fix_close(&fork, true);
+	assert_int_equal(check_with(&fork, &key, span_of(NULL, 0)), VERIFY_OK);
+	assert_int_equal(check_with(&fork, &key, buf_span(&old)), VERIFY_OK);
+	assert_int_equal(check_with(&fork, &key, buf_span(&newer)), VERIFY_TAMPERED);
+	assert_int_equal(check_with(&f, &key, SPAN_LIT("nonsense\n")), VERIFY_USAGE);
+	buf_free(&old);
+	buf_free(&newer);
+	fix_rm(copy);
+	fix_done(&f);
+}
+
+static void a_log_signed_by_another_key_is_found_when_the_key_is_pinned(void **st)
+{
+	uint8_t pk[32], sk[64];
+	struct vkey pin;
+	struct fix f;
+
+	small_log(&f, true);
+	crypto_sign_keypair(pk, sk);
+	assert_int_equal(vkey_make(FIX_ORIGIN, VKEY_ED25519, pk, &pin, NULL), E_OK);
+	assert_int_equal(check_with(&f, &pin, span_of(NULL, 0)), VERIFY_TAMPERED);
+	assert_int_equal(vkey_make(FIX_ORIGIN, VKEY_ED25519, f.pk, &pin, NULL), E_OK);
+	assert_int_equal(check_with(&f, &pin, span_of(NULL, 0)), VERIFY_OK);
+	assert_true(res.pinned);
+	fix_done(&f);
+}
+
+static void put(struct fix *f, const char *type, unsigned req)
+{
+	struct buf b = BUF_INIT(4096);
+	struct entry e;
+	char id[40];
+	uint64_t i;
+
+	snprintf(id, sizeof(id), "req_%026u", req);
+	entry_init(&e, type, "bot_x", 1);
+	entry_cstr(&e, "req", id);
+	assert_int_equal(entry_put(&e, &b, NULL), E_OK);
+	assert_int_equal(logw_append(f->w, buf_span(&b), &i, NULL), E_OK);
+	entry_free(&e);
+	buf_free(&b);
+}
+
+static void intents_and_outcomes_are_counted_and_matched(void **st)
+{
+	struct buf j = BUF_INIT(4096);
+	struct fix f;
+
+	fix_init(&f);
+	fix_open(&f);
+	for (unsigned i = 0; i < 10; i++)
+		put(&f, "request.intent", i);
+	for (unsigned i = 0; i < 7; i++)
+		put(&f, "request.outcome", 9 - i);
+	assert_int_equal(logw_commit(f.w, NULL), E_OK);
+	expect_ok(&f, 17);
+	assert_int_equal(res.in_flight, 3);
+	verify_json(&res, &j);
+	assert_non_null(strstr(buf_cstr(&j), "\"in_flight\":3,\"intents\":10"));
+	assert_non_null(strstr(buf_cstr(&j), "\"outcomes\":7,\"records\":17"));
+	fix_close(&f, true);
+	assert_int_equal(check(&f), VERIFY_INCOMPLETE); /* closed, and three are open */
+	fix_open(&f);
+	for (unsigned i = 0; i < 3; i++)
+		put(&f, "request.outcome", i);
+	fix_close(&f, true);
+	expect_ok(&f, 20);
+	fix_open(&f);
+	put(&f, "request.outcome", 5);
+	fix_close(&f, true);
+	assert_int_equal(check(&f), VERIFY_INCOMPLETE);
+	assert_int_equal(res.first_bad.index, 20);
+	buf_free(&j);
+	fix_done(&f);
+}
+
+static void verify_beside_a_busy_writer_says_ok_each_time(void **st)
+{
+	struct timespec pause = {0, 2000000};
+	struct fix f;
+	int status;
+	pid_t pid;
+
+	fix_init(&f);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(60);
+		fix_open(&f);
+		for (uint64_t n = 64;; n += 64)
+			fix_fill(&f, n, 16);
+	}
+	for (unsigned i = 0; i < 60; i++) {
+		nanosleep(&pause, NULL);
+		if (check(&f) != VERIFY_OK && res.code != VERIFY_USAGE)
+			fail_msg("round %u: %s", i, res.text);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	assert_true(res.records > 0 && res.live);
+	fix_done(&f);
+}
+
+static void a_folder_without_a_log_is_a_usage_error(void **st)
+{
+	struct fix f;
+
+	fix_init(&f);
+	assert_int_equal(check(&f), VERIFY_USAGE);
+	fix_done(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sound_logs_verify_open_closed_and_grown),
+		cmocka_unit_test(every_flipped_byte_of_a_closed_log_is_found_and_named),
+		cmocka_unit_test(a_crashed_log_is_incomplete_at_most_in_its_last_group),
+		cmocka_unit_test(swapped_and_removed_records_are_found_though_every_sum_is_right),
+		cmocka_unit_test(missing_and_exchanged_segments_are_found),
+		cmocka_unit_test(a_rollback_or_fork_is_found_by_a_remembered_checkpoint),
+		cmocka_unit_test(a_log_signed_by_another_key_is_found_when_the_key_is_pinned),
+		cmocka_unit_test(intents_and_outcomes_are_counted_and_matched),
+		cmocka_unit_test(verify_beside_a_busy_writer_says_ok_each_time),
+		cmocka_unit_test(a_folder_without_a_log_is_a_usage_error),
+	};
+
+	if (sodium_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
