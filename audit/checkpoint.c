@@ -99,7 +99,7 @@ int tlog_proof_parse(struct span file, struct tlog_proof *out, struct err *err)
 	    !span_eq(l, SPAN_LIT("c2sp.org/tlog-proof@v1")))
 		return err_set(err, E_FORMAT, "not a c2sp.org/tlog-proof@v1 file");
 	if (!line(&s, &l))
-		return err_set(err, E_FORMAT, "the proof ends early");
+		return err_set(err, E_TRUNC, "the proof ends early");
 	if (span_starts(l, extra)) {
 		out->extra_b64 = span_from(l, extra.n);
 		if (out->extra_b64.n % 4 != 0 || !line(&s, &l))
@@ -109,7 +109,7 @@ int tlog_proof_parse(struct span file, struct tlog_proof *out, struct err *err)
 		return err_set(err, E_FORMAT, "malformed index line");
 	for (;;) {
 		if (!line(&s, &l))
-			return err_set(err, E_FORMAT, "the proof ends early");
+			return err_set(err, E_TRUNC, "the proof ends early");
 		if (l.n == 0)
 			break;
 		if (out->proof.n >= 63 || !hash_line(l, out->proof.h[out->proof.n]))
@@ -117,6 +117,8 @@ int tlog_proof_parse(struct span file, struct tlog_proof *out, struct err *err)
 		out->proof.n++;
 	}
 	out->checkpoint = s;
+	if (s.n == 0 || s.p[s.n - 1] != '\n')
+		return err_set(err, E_TRUNC, "the proof ends early");
 	return E_OK;
 }
 

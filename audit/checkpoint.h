@@ -40,6 +40,7 @@ struct tlog_proof {
 	struct span checkpoint; /* the signed note; borrows */
 };
 
+/* E_FORMAT; E_TRUNC when the file merely ends early. */
 int tlog_proof_parse(struct span file, struct tlog_proof *out, struct err *err);
 /* extra may be empty. */
 void tlog_proof_put(struct buf *b, struct span extra, uint64_t index,

@@ -5,14 +5,17 @@ libaudit_a_SOURCES = audit/merkle.h audit/merkle.c audit/note.h audit/note.c \
 	audit/logdir.h audit/logdir.c audit/logr.c audit/tile.h audit/tile.c audit/publish.c \
 	audit/logw.h audit/logw_int.h audit/logw.c audit/logw_new.c audit/logw_open.c audit/logw_space.c \
 	audit/entry.h audit/entry.c audit/verify.h audit/verify_int.h audit/verify.c \
-	audit/verify_key.c audit/verify_tail.c audit/verify_pairs.c audit/verify_tiles.c audit/verify_out.c
+	audit/verify_key.c audit/verify_tail.c audit/verify_pairs.c audit/verify_tiles.c audit/verify_out.c \
+	audit/receipt.h audit/receipt.c audit/receipt_script.c
+EXTRA_DIST += etc/check-receipt.sh
 libaudit_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 AUDIT_LIBS = libaudit.a $(BASE_LIBS) $(JANSSON_LIBS)
 
 if HAVE_CMOCKA
 AUDIT_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AUDIT_TEST_LIBS = $(AUDIT_LIBS) $(CMOCKA_LIBS)
-AUDIT_TESTS = tests/unit/t_tlog tests/unit/t_log tests/unit/t_verify
+AUDIT_TESTS = tests/unit/t_tlog tests/unit/t_log tests/unit/t_verify \
+	tests/unit/t_receipt
 check_PROGRAMS += $(AUDIT_TESTS)
 TESTS += $(AUDIT_TESTS)
 tests_unit_t_tlog_SOURCES = tests/unit/t_tlog.c
@@ -24,4 +27,7 @@ tests_unit_t_log_LDADD = $(AUDIT_TEST_LIBS)
 tests_unit_t_verify_SOURCES = tests/unit/t_verify.c tests/unit/audit_fixture.h
 tests_unit_t_verify_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
 tests_unit_t_verify_LDADD = $(AUDIT_TEST_LIBS)
+tests_unit_t_receipt_SOURCES = tests/unit/t_receipt.c tests/unit/audit_fixture.h
+tests_unit_t_receipt_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
+tests_unit_t_receipt_LDADD = $(AUDIT_TEST_LIBS)
 endif

@@ -85,7 +85,7 @@ static void settle_group(struct walk *w)
 
 		if (index == 0)
 			verify_genesis(w->dirfd, e, w->r);
-		if (!pairs_add(w->pairs, e, w->r))
+		if (!pairing_add(w->pairs, e, w->r))
 			verify_finding(w->r, VERIFY_INCOMPLETE, index, w->file, w->good_end,
 				       "entry %llu: an outcome without its intent, or two intents",
 				       (unsigned long long)index);
@@ -386,7 +386,7 @@ static bool walk_init(struct walk *w, int dirfd, struct verify_result *r)
 	w->note = BUF_INIT(CHECKPOINT_NOTE_MAX);
 	w->cp = BUF_INIT(NOTE_MAX);
 	w->leaf = malloc((size_t)LEAVES_CAP * MERKLE_HASH);
-	w->pairs = pairs_new();
+	w->pairs = pairing_new();
 	if (w->leaf == NULL || w->pairs == NULL)
 		verify_finding(r, VERIFY_USAGE, 0, NULL, 0, "no memory");
 	return w->leaf != NULL && w->pairs != NULL && side_init(&w->side, dirfd, r->live, r) == E_OK;
@@ -415,7 +415,7 @@ enum verify_code verify_log(int dirfd, const struct verify_opts *o, struct verif
 out:
 	logdir_free(&d);
 	side_free(&w.side);
-	pairs_free(w.pairs);
+	pairing_free(w.pairs);
 	free(w.leaf);
 	buf_free(&w.group);
 	buf_free(&w.note);

@@ -12,11 +12,11 @@ void verify_finding(struct verify_result *r, enum verify_code code, uint64_t ind
     __attribute__((format(printf, 6, 7)));
 
 /* verify_pairs.c: intents and outcomes by request id, in bounded memory. */
-struct pairs;
-struct pairs *pairs_new(void);
-void pairs_free(struct pairs *p);
+struct pairing;
+struct pairing *pairing_new(void);
+void pairing_free(struct pairing *p);
 /* Counts one entry; false when it breaks the pairing (outcome without intent, two intents). */
-bool pairs_add(struct pairs *p, struct span entry, struct verify_result *r);
+bool pairing_add(struct pairing *p, struct span entry, struct verify_result *r);
 
 /* verify_tiles.c: compares files under tile/ with what the segments say. */
 struct side {
@@ -57,7 +57,7 @@ struct walk {
 	unsigned nwatch;
 	struct buf cp;                  /* the folder's checkpoint file */
 	struct buf note;                /* the last commit's note */
-	struct pairs *pairs;
+	struct pairing *pairs;
 	struct side side;
 	char file[SEG_NAME_MAX];
 };

@@ -15,18 +15,18 @@ struct slot {
 	uint8_t used; /* 0 free, 1 taken, 2 was taken */
 };
 
-struct pairs {
+struct pairing {
 	struct slot slot[SLOTS];
 	uint32_t open, touched;
 	bool over; /* too many: only the counts hold */
 };
 
-struct pairs *pairs_new(void)
+struct pairing *pairing_new(void)
 {
-	return calloc(1, sizeof(struct pairs));
+	return calloc(1, sizeof(struct pairing));
 }
 
-void pairs_free(struct pairs *p)
+void pairing_free(struct pairing *p)
 {
 	free(p);
 }
@@ -40,7 +40,7 @@ static void key_of(struct span req, uint8_t out[16])
 }
 
 /* The slot that holds id, or the first free one on its way. */
-static struct slot *find(struct pairs *p, const uint8_t id[16])
+static struct slot *find(struct pairing *p, const uint8_t id[16])
 {
 	uint32_t i = get_le32(id) & (SLOTS - 1);
 
@@ -50,7 +50,7 @@ static struct slot *find(struct pairs *p, const uint8_t id[16])
 }
 
 /* Removed slots only lengthen the ways; make the table anew before it fills with them. */
-static void rebuild(struct pairs *p)
+static void rebuild(struct pairing *p)
 {
 	struct slot *keep = malloc(((size_t)p->open + 1) * sizeof(*keep));
 	uint32_t n = 0;
@@ -69,7 +69,7 @@ static void rebuild(struct pairs *p)
 	free(keep);
 }
 
-bool pairs_add(struct pairs *p, struct span entry, struct verify_result *r)
+bool pairing_add(struct pairing *p, struct span entry, struct verify_result *r)
 {
 	struct entry_look l;
 	bool intent, outcome;
