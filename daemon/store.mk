@@ -16,4 +16,10 @@ TESTS += tests/unit/t_quota
 tests_unit_t_quota_SOURCES = tests/unit/t_quota.c
 tests_unit_t_quota_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_t_quota_LDADD = libstore.a $(BASE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/t_store
+TESTS += tests/unit/t_store
+tests_unit_t_store_SOURCES = tests/unit/t_store.c
+tests_unit_t_store_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_t_store_LDADD = libstore.a libdaemon.a libaudit.a $(WIRE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS) -lpthread
 endif

@@ -153,7 +153,7 @@ static void part_add(struct engine *e, struct seq *s, uint32_t n)
 	b->parts[b->n_parts++] = (struct part){j, b->n_rows, n};
 	for (uint32_t i = 0; i < n; i++)
 		f->rows[b->n_rows++] = (struct fwd_row){
-		    s, s->kv, s->pages, s->len + i,
+		    s, s->pages, s->len + i,
 		    j->kind == JOB_APPEND ? j->ids[j->done + i] : j->tokens[j->n_tokens - 1]};
 }
 

@@ -69,7 +69,6 @@ struct seq {
 	struct group *group;
 	struct seq *prev, *next;           /* all of the engine */
 	struct seq *busy_prev, *busy_next; /* those that have jobs */
-	struct kv_class *kv;
 	struct kv_page **pages;   /* room for kv_pages_for(max_tokens) */
 	uint32_t n_pages, promised, len;
 	float *hidden;            /* normed state of token len - 1, when hidden_ok */

@@ -192,15 +192,6 @@ struct layer_arg {
 	uint32_t layer;
 };
 
-static void store(const struct fwd *f, const struct kv_class *kv, void *run, size_t at,
-		  const float *from)
-{
-	if (kv->elem == sizeof(float))
-		memcpy((float *)run + at, from, kv->head_dim * sizeof(float));
-	else
-		f->k->f32_to_half(from, (uint16_t *)run + at, kv->head_dim);
-}
-
 static void rope_store_row(void *arg, unsigned i, unsigned worker)
 {
 	const struct layer_arg *a = arg;
@@ -218,8 +209,8 @@ static void rope_store_row(void *arg, unsigned i, unsigned worker)
 		float *v = f->v + (i * (size_t)in->n_head_kv + h) * hd;
 
 		rope(k, turn, f->w->rope_dim);
-		store(f, r->kv, kv_k(r->kv, page, a->layer, h), slot, k);
-		store(f, r->kv, kv_v(r->kv, page, a->layer, h), slot, v);
+		f->k->f32_to_half(k, kv_k(page, in->n_head_kv, in->head_dim, a->layer, h) + slot, hd);
+		f->k->f32_to_half(v, kv_v(page, in->n_head_kv, in->head_dim, a->layer, h) + slot, hd);
 	}
 }
 

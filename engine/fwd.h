@@ -10,7 +10,6 @@
 
 struct fwd_row {
 	const void *seq;        /* identity only: equal for rows of one sequence */
-	const struct kv_class *kv;
 	struct kv_page **pages; /* of the sequence; page pos / KV_TOKENS is there */
 	uint32_t pos;
 	int32_t token; /* 0 <= token < n_vocab */

@@ -5,7 +5,6 @@
 
 #include "clock.h"
 #include "engine_priv.h"
-#include "sampler.h"
 
 /* ---- after the last layer ---- */
 
@@ -181,9 +180,8 @@ static void draw_one(void *arg, unsigned i, unsigned worker)
 	const struct job *j = d->heads[i].job;
 
 	if (j && j->kind == JOB_GENERATE)
-		d->token[i] = sampler_draw_with(j->seq->e->k, &j->sampler,
-						d->logits + (size_t)i * d->n_vocab, d->n_vocab,
-						j->seq->len, &d->logprob[i]);
+		d->token[i] = sampler_draw(&j->sampler, d->logits + (size_t)i * d->n_vocab,
+					   d->n_vocab, j->seq->len, &d->logprob[i]);
 }
 
 /* The rows' logits into m->logits, vectors packed by way of a buffer the layers no longer need. */

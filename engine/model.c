@@ -14,8 +14,7 @@ static void model_free(struct model *m)
 {
 	fwd_close(&m->fwd);
 	weights_free(&m->weights);
-	kv_class_close(&m->kv16);
-	kv_class_close(&m->kv32);
+	kv_class_close(&m->kv);
 	tok_free(m->tok);
 	free(m->logits);
 	free(m->hidden);
@@ -30,8 +29,7 @@ static int load_weights(struct engine *e, struct model *m, const struct gguf *g,
 
 	if (rc < 0)
 		return rc;
-	if (!kv_class_open(&e->kv, &m->kv16, in->n_layer, in->n_head_kv, in->head_dim, 2) ||
-	    !kv_class_open(&e->kv, &m->kv32, in->n_layer, in->n_head_kv, in->head_dim, 4))
+	if (!kv_class_open(&e->kv, &m->kv, in->n_layer, in->n_head_kv, in->head_dim))
 		return err_set(err, E_RANGE, "the KV cache of this shape is too large");
 	rc = fwd_open(&m->fwd, e->k, e->pool, in, &m->weights, MAX_BATCH_ROWS, err);
 	if (rc < 0)

@@ -15,7 +15,7 @@ struct model {
 	struct model *next; /* of the engine */
 	struct gguf_map map;
 	struct weights weights;
-	struct kv_class kv16, kv32;
+	struct kv_class kv;
 	struct fwd fwd;
 	float *logits;        /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
 	float *hidden;        /* fwd.max_rows x n_embd */

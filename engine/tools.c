@@ -24,7 +24,7 @@ static int tool_open(struct tool *t, int fd, const struct tool_opts *o, uint64_t
 {
 	struct engine_cfg cfg = {.threads = o->threads, .kernel_path = o->kernel,
 				 .kv_bytes = o->kv_bytes ? o->kv_bytes : UINT64_MAX / 2};
-	struct seq_cfg sc = {.priority = PRIO_NORMAL, .kv_type = o->kv};
+	struct seq_cfg sc = {.priority = PRIO_NORMAL};
 	int rc;
 
 	*t = (struct tool){0};

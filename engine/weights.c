@@ -14,7 +14,7 @@ struct bind {
 	const struct kernels *k;
 	struct weights *w;
 	uint32_t bound;    /* tensors found so far */
-	uint32_t next_norm; /* in w->norms */
+	uint32_t next_norm;
 	struct err *err;
 	int rc;            /* first error; later calls do nothing */
 };
@@ -106,34 +106,51 @@ static void bind_layers(struct bind *b)
 }
 
 /* Radians per position: base^(-2i/dim), DIVIDED by rope_freqs where the file has them (Llama 3.1
- * and later). Other scalings are refused by info_read(). */
+ * and later), and by the factor of linear scaling. */
 static void bind_rope(struct bind *b)
 {
 	const struct gguf_tensor *t = gguf_tensor(b->g, "rope_freqs.weight");
-	uint32_t dim = b->info->head_dim, pairs = dim / 2;
+	uint32_t dim = b->info->head_dim, pairs;
+	float factor = 1;
+	struct span type;
 
-	if (b->rc < 0 || (t && !(t = tensor(b, pairs, 1, "rope_freqs.weight"))))
+	if (b->rc < 0)
 		return;
-	if (t && t->type != GT_F32) {
-		b->rc = err_set(b->err, E_UNSUPPORTED, "rope_freqs of type %s", gtype_name(t->type));
+	gguf_u32(b->g, "llama.rope.dimension_count", &dim);
+	if (dim == 0 || dim > b->info->head_dim || dim % 2) {
+		b->rc = err_set(b->err, E_RANGE, "rope over %u of %u dimensions", dim,
+				b->info->head_dim);
 		return;
 	}
+	pairs = dim / 2;
 	b->w->rope_dim = dim;
-	if (!(b->w->rope_step = calloc(pairs, sizeof(double)))) {
-		b->rc = err_set(b->err, E_NOMEM, "rope table");
+	if (gguf_str(b->g, "llama.rope.scaling.type", &type) && !span_eq(type, SPAN_LIT("none"))) {
+		if (!span_eq(type, SPAN_LIT("linear")) && !(t && span_eq(type, SPAN_LIT("llama3")))) {
+			b->rc = err_set(b->err, E_UNSUPPORTED, "this rope scaling is not supported");
+			return;
+		}
+		if (span_eq(type, SPAN_LIT("linear")))
+			gguf_f32(b->g, "llama.rope.scaling.factor", &factor);
+	}
+	if (t && !(t = tensor(b, pairs, 1, "rope_freqs.weight")))
+		return;
+	if (!(factor > 0) || !(b->w->rope_step = calloc(pairs, sizeof(double)))) {
+		b->rc = err_set(b->err, factor > 0 ? E_NOMEM : E_RANGE, "rope table");
 		return;
 	}
 	for (uint32_t i = 0; i < pairs; i++) {
 		float div = 1;
 
 		if (t)
-			memcpy(&div, t->data.p + 4 * (size_t)i, 4);
+			memcpy(&div, t->data.p + (t->type == GT_F32 ? 4 * (size_t)i : 0), 4);
 		if (MUTANT(MUT_NO_FREQS))
 			div = 1;
 		if (MUTANT(MUT_MUL_FREQS))
 			div = 1 / div;
-		b->w->rope_step[i] = pow(b->info->rope_base, -2.0 * i / dim) / div;
+		b->w->rope_step[i] = pow(b->info->rope_base, -2.0 * i / dim) / div / factor;
 	}
+	if (t && t->type != GT_F32)
+		b->rc = err_set(b->err, E_UNSUPPORTED, "rope_freqs of type %s", gtype_name(t->type));
 }
 
 int weights_bind(struct weights *w, const struct gguf *g, const struct model_info *info,

@@ -75,7 +75,7 @@ struct model_info {
 	int32_t end[MODEL_MAX_END];   /* end set: the file's own eos/eot plus those found by name */
 	uint32_t n_end;
 	uint8_t template_sha256[32];  /* of tokenizer.chat_template; zero when absent */
-	uint64_t kv_bytes_per_token;  /* of the cache KV_AUTO takes */
+	uint64_t kv_bytes_per_token;  /* F16 cache */
 };
 const struct model_info *model_info(const struct model *m); /* borrows for the model's life */
 
@@ -117,7 +117,7 @@ size_t model_stable_prefix(const struct model *m, struct span text);
 /* ---- sequences ---- */
 enum seq_role { SEQ_CHAT, SEQ_GUARD };     /* arithmetic class: guard = P always */
 enum seq_priority { PRIO_GUARD, PRIO_NORMAL, PRIO_LOW };
-enum kv_type { KV_AUTO, KV_F16, KV_F32 }; /* AUTO: F32 for F32 models, else F16 */
+enum kv_type { KV_F16 };
 struct seq_cfg {
 	uint64_t cache_domain; /* prefix sharing only inside one (the daemon: the subject) */
 	uint64_t fair_group;   /* fairness (the daemon: the organisation) */

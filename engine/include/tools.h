@@ -11,7 +11,6 @@ struct tool_opts {
 	bool step;          /* logits: one append per token instead of one for all */
 	uint32_t chunk;     /* rows per batch, 0 = by time; the result does not depend on it */
 	uint64_t kv_bytes;  /* 0 = what the call needs */
-	enum kv_type kv;
 };
 
 /* Logits after the last of n ids: gives *out (free() it), *n_vocab floats. */

@@ -1,0 +1,474 @@
+/* t_store.c - what the store's parts promise: an event is the same as a struct, as an entry and in the
+ * fold; a state rebuilt from the log is the live one, wherever it was cut; the log writer answers
+ * only what is durable, in order, and nothing after a failure. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fault.h"
+#include "store_fold.h"
+#include "store_log.h"
+
+static struct id boot;
+
+/* ---- events ---- */
+
+static void put_any(struct buf *b, const struct ev *e)
+{
+	static const uint8_t h[32] = {1, 2, 3};
+	struct ev_reserve_more r = {.endpoint = 1, .tier = 2, .n = 1, .max = e->max_total,
+				    .model = SPAN_LIT("starter")};
+	struct ev_intent_more i = {.commit = h, .model_sha = h, .prompt_bytes = 9};
+	struct ev_outcome_more o = {.commit = h, .dur_us = 77, .out_bytes = 5, .released = 5};
+
+	switch (e->type) {
+	case EV_RESERVE:
+		ev_put_reserve(b, &boot, e, &r);
+		break;
+	case EV_CLAIM:
+		ev_put_claim(b, &boot, e);
+		break;
+	case EV_INTENT:
+		ev_put_intent(b, &boot, e, &i);
+		break;
+	case EV_PROGRESS:
+		ev_put_progress(b, &boot, e);
+		break;
+	case EV_OUTCOME:
+		ev_put_outcome(b, &boot, e, &o);
+		break;
+	default:
+		ev_put_ended(b, &boot, e);
+	}
+	assert_true(buf_ok(b));
+}
+
+static struct ev random_ev(enum ev_type t, int64_t ts)
+{
+	struct ev e = {.type = t, .ts = ts, .req = id_random(), .lease = id_random()};
+
+	if (t == EV_RESERVE) {
+		e.conn = id_random();
+		e.key = id_random();
+		e.sub = id_random();
+		if (randombytes_uniform(2))
+			e.org = id_random();
+		e.max_total = randombytes_uniform(1000);
+	}
+	if (t == EV_CLAIM || t == EV_OUTCOME)
+		e.prompt = randombytes_uniform(1000);
+	if (t == EV_CLAIM)
+		e.out = randombytes_uniform(1000);
+	if (t == EV_OUTCOME)
+		e.completion = randombytes_uniform(1000);
+	if (t == EV_PROGRESS) {
+		e.tokens = randombytes_uniform(1000);
+		e.bytes = randombytes_uniform(100000);
+	}
+	if (t == EV_OUTCOME || t == EV_ENDED)
+		e.code = (uint16_t)randombytes_uniform(36);
+	if (t == EV_OUTCOME)
+		e.state = (uint8_t)randombytes_uniform(10);
+	return e;
+}
+
+static void an_event_survives_its_entry(void **st)
+{
+	for (int t = EV_RESERVE; t <= EV_ENDED; t++)
+		for (int i = 0; i < 50; i++) {
+			char mem[EV_MAX];
+			struct buf b = BUF_FIXED(mem, sizeof(mem));
+			struct ev e = random_ev((enum ev_type)t, 1764540000000LL + i), back;
+			struct err err;
+
+			put_any(&b, &e);
+			assert_int_equal(ev_parse(buf_span(&b), &back, &err), E_OK);
+			assert_memory_equal(&e, &back, sizeof(e));
+			b.p[10 + randombytes_uniform((uint32_t)b.n - 12)] = '\x01';
+			assert_int_equal(ev_parse(buf_span(&b), &back, &err), E_FORMAT);
+		}
+}
+
+static void windows_are_merged_to_what_an_entry_holds(void **st)
+{
+	struct ev_window w[3000];
+	char mem[EV_MAX];
+	struct buf b = BUF_FIXED(mem, sizeof(mem));
+	struct ev e = random_ev(EV_OUTCOME, 1);
+	unsigned n;
+
+	for (unsigned i = 0; i < 3000; i++)
+		w[i] = (struct ev_window){.choice = i / 600, .from = i * 100, .to = i * 100 + 100,
+					  .cats = 1u << (i % 14), .action = i == 7 ? PA_BLOCK : PA_ALLOW,
+					  .score = (uint16_t)(i % 1000)};
+	n = ev_merge_windows(w, 3000);
+	assert_true(n <= EV_WINDOWS);
+	assert_int_equal(w[0].action, PA_BLOCK); /* the worst of what was merged */
+	for (unsigned i = 1; i < n; i++)
+		assert_true(w[i].choice != w[i - 1].choice || w[i].from == w[i - 1].to);
+	for (unsigned i = 0; i < n; i++) { /* the largest numbers that can stand in one */
+		w[i] = (struct ev_window){UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, PA_REDACT,
+					  UINT16_MAX};
+	}
+	ev_put_output(&b, &boot, &e, w, EV_WINDOWS > n ? n : EV_WINDOWS);
+	assert_true(buf_ok(&b));
+}
+
+/* ---- the fold ---- */
+
+#define LIVE 64
+struct sim {
+	struct fold f;
+	struct buf entries; /* u32 length || bytes */
+	uint64_t n;
+	struct ev open[LIVE];
+	enum lease_state state[LIVE];
+	bool used[LIVE];
+	int64_t ts;
+	struct id key[5], sub[3], org;
+};
+
+static void record(struct sim *s, const struct ev *e)
+{
+	char mem[EV_MAX];
+	struct buf b = BUF_FIXED(mem, sizeof(mem));
+
+	assert_int_equal(fold_apply(&s->f, e, s->n, NULL), E_OK);
+	put_any(&b, e);
+	buf_u32(&s->entries, (uint32_t)b.n);
+	buf_span_put(&s->entries, buf_span(&b));
+	s->n++;
+}
+
+static void sim_step(struct sim *s)
+{
+	unsigned i = randombytes_uniform(LIVE), k = randombytes_uniform(5);
+	struct ev *o = &s->open[i], e;
+
+	s->ts += randombytes_uniform(randombytes_uniform(50) ? 400 : 4000000);
+	if (!s->used[i]) {
+		e = random_ev(EV_RESERVE, s->ts);
+		e.key = s->key[k];
+		e.sub = s->sub[k / 2];
+		memset(&e.org, 0, sizeof(e.org));
+		if (k != 4)
+			e.org = s->org;
+		s->used[i] = true;
+		s->state[i] = LS_RESERVED;
+	} else if (s->state[i] == LS_RESERVED && randombytes_uniform(5)) {
+		e = random_ev(EV_CLAIM, s->ts);
+		s->state[i] = LS_CLAIMED;
+	} else if (s->state[i] == LS_CLAIMED && randombytes_uniform(5)) {
+		e = random_ev(EV_INTENT, s->ts);
+		s->state[i] = LS_INTENT;
+	} else if (s->state[i] == LS_INTENT && randombytes_uniform(2)) {
+		e = random_ev(EV_PROGRESS, s->ts);
+	} else {
+		e = random_ev(s->state[i] == LS_INTENT ? EV_OUTCOME : EV_ENDED, s->ts);
+		s->used[i] = false;
+	}
+	if (e.type != EV_RESERVE) {
+		e.req = o->req;
+		e.lease = o->lease;
+	} else {
+		*o = e;
+	}
+	record(s, &e);
+}
+
+static uint64_t replay(struct fold *f, struct span entries, uint64_t from, uint64_t to)
+{
+	const char *p = entries.p;
+	uint64_t odd = 0;
+	struct err err;
+
+	for (uint64_t i = 0; i < to; i++) {
+		uint32_t n;
+
+		memcpy(&n, p, 4);
+		if (i >= from)
+			assert_int_equal(fold_entry(f, span_of(p + 4, n), i, &odd, &err), E_OK);
+		p += 4 + n;
+	}
+	return odd;
+}
+
+static void a_state_rebuilt_from_entries_is_the_live_one(void **st)
+{
+	for (int seed = 0; seed < 6; seed++) {
+		struct sim *s = calloc(1, sizeof(*s));
+		struct fold f;
+		struct zone_now now;
+
+		assert_non_null(s);
+		fold_init(&s->f);
+		s->entries = BUF_INIT(64u << 20);
+		s->ts = 1764540000000LL;
+		for (int i = 0; i < 5; i++)
+			s->key[i] = id_random();
+		for (int i = 0; i < 3; i++)
+			s->sub[i] = id_random();
+		s->org = id_random();
+		for (int i = 0; i < 3000; i++)
+			sim_step(s);
+		fold_init(&f);
+		/* a crash anywhere: what was folded before and after is one fold */
+		assert_int_equal(replay(&f, buf_span(&s->entries), 0, s->n / 3), 0);
+		assert_int_equal(replay(&f, buf_span(&s->entries), s->n / 3, s->n), 0);
+		zone_at(&s->f.zone, s->ts, &now);
+		assert_true(quota_equal(s->f.quota, f.quota, &now));
+		assert_int_equal(leases_open(s->f.leases), leases_open(f.leases));
+		assert_int_equal(s->f.intents, f.intents);
+		assert_int_equal(s->f.outcomes, f.outcomes);
+		assert_int_equal(s->f.last_ts, f.last_ts);
+		/* settling is idempotent: the same entries again change nothing */
+		replay(&f, buf_span(&s->entries), s->n - 20, s->n);
+		assert_true(quota_equal(s->f.quota, f.quota, &now));
+		fold_free(&f);
+		fold_free(&s->f);
+		buf_free(&s->entries);
+		free(s);
+	}
+}
+
+/* ---- the log writer ---- */
+
+struct posts {
+	pthread_mutex_t lock;
+	struct { void (*fn)(void *); void *arg; } q[4096];
+	unsigned n;
+};
+static struct posts posts = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void post(void *ctx, void (*fn)(void *), void *arg)
+{
+	pthread_mutex_lock(&posts.lock);
+	assert_true(posts.n < 4096);
+	posts.q[posts.n].fn = fn;
+	posts.q[posts.n++].arg = arg;
+	pthread_mutex_unlock(&posts.lock);
+}
+
+static void run_posts(void)
+{
+	for (;;) {
+		void (*fn)(void *) = NULL;
+		void *arg = NULL;
+
+		pthread_mutex_lock(&posts.lock);
+		if (posts.n) {
+			fn = posts.q[0].fn;
+			arg = posts.q[0].arg;
+			memmove(posts.q, posts.q + 1, --posts.n * sizeof(posts.q[0]));
+		}
+		pthread_mutex_unlock(&posts.lock);
+		if (fn == NULL)
+			return;
+		fn(arg);
+	}
+}
+
+static char dir[256];
+static uint8_t sk[64];
+
+static struct slog *open_slog(void)
+{
+	struct logw_opts o = {.dirfd = -1, .dir = dir, .origin = "sallyport.invalid/t/1",
+			      .seckey = sk, .segment_bytes = 4u << 20};
+	struct slog_cfg c = {.dirfd = -1, .post = post};
+	struct logw_report rep;
+	struct err err = {0};
+	struct slog *s = NULL;
+
+	if (logw_open(&o, &c.w, &rep, &err) < 0 || slog_start(&c, &s, &err) < 0)
+		fail_msg("%s", err.text);
+	return s;
+}
+
+static unsigned n_done, n_failed;
+static uint64_t last_index;
+static char order[64];
+
+static void on_done(struct slog_job *j)
+{
+	n_done++;
+	n_failed += j->rc < 0;
+	if (j->rc == E_OK) {
+		last_index = j->index;
+		if (n_done < sizeof(order))
+			order[n_done - 1] = (char)j->tag;
+	}
+}
+
+static struct slog_job *job(const char *text, char tag)
+{
+	struct slog_job *j = slog_job_new();
+
+	slog_add(j, span_cstr(text));
+	j->done = on_done;
+	j->tag = (uint32_t)tag;
+	return j;
+}
+
+static void wait_done(unsigned n)
+{
+	for (int i = 0; i < 5000 && n_done < n; i++) {
+		run_posts();
+		usleep(1000);
+	}
+	run_posts();
+}
+
+static int setup(void **st)
+{
+	uint8_t pk[32];
+
+	snprintf(dir, sizeof(dir), "%s/t_store.%d.%llx", getenv("BUILDDIR") ? getenv("BUILDDIR") : ".",
+		 (int)getpid(), (unsigned long long)clock_mono_ns());
+	n_done = n_failed = 0;
+	memset(order, 0, sizeof(order));
+	crypto_sign_keypair(pk, sk);
+	return 0;
+}
+
+static int teardown(void **st)
+{
+	char cmd[300];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf -- '%s'", dir);
+	return system(cmd);
+}
+
+static void answers_come_after_the_commit_and_in_order(void **st)
+{
+	struct slog *s = open_slog();
+	struct err err;
+
+	for (int i = 0; i < 20; i++)
+		slog_put(s, job("{\"x\":1}", (char)('a' + i)));
+	wait_done(20);
+	assert_int_equal(n_done, 20);
+	assert_int_equal(n_failed, 0);
+	assert_string_equal(order, "abcdefghijklmnopqrst");
+	assert_int_equal(slog_size(s), 20);
+	assert_int_equal(last_index, 19);
+	assert_true(slog_commits(s) <= 20);
+	assert_int_equal(slog_stop(s, true, &err), E_OK);
+	s = open_slog();
+	assert_int_equal(slog_size(s), 20);
+	slog_stop(s, true, &err);
+}
+
+static void a_hold_keeps_its_place_while_others_queue_behind(void **st)
+{
+	struct slog *s = open_slog();
+	struct slog_hold *h;
+	struct err err;
+
+	slog_put(s, job("1", '1'));
+	h = slog_hold_open(s);
+	slog_put(s, job("4", '4'));
+	wait_done(1);
+	usleep(20000);
+	run_posts();
+	assert_int_equal(n_done, 1); /* 4 waits for the filler */
+	slog_hold_put(h, job("2", '2'));
+	slog_hold_put(h, job("3", '3'));
+	slog_hold_close(h);
+	h = slog_hold_open(s);
+	slog_hold_close(h); /* empty ones are fine */
+	slog_put(s, job("5", '5'));
+	wait_done(5);
+	assert_string_equal(order, "12345");
+	slog_stop(s, true, &err);
+}
+
+static void room_is_taken_without_waiting_and_given_back(void **st)
+{
+	struct slog *s = open_slog();
+	struct slog_job *j;
+	struct err err;
+	uint64_t cost = logw_cost(1000), n = 0;
+
+	while (slog_take(s, cost) && n < 100000)
+		n++;
+	assert_true(n > 500 && n < 100000); /* bounded by what is allocated */
+	assert_false(slog_take(s, 4u << 20));
+	for (uint64_t i = 1; i < n; i++)
+		slog_give(s, cost);
+	assert_true(slog_take(s, cost));
+	j = job("{}", 'p');
+	j->paid = j->must = true;
+	slog_put(s, j);
+	wait_done(1);
+	assert_int_equal(n_failed, 0);
+	slog_stop(s, true, &err);
+}
+
+static void nothing_is_acknowledged_after_a_failed_write(void **st)
+{
+#ifdef SP_FAULT
+	static const char *const points[] = {"io.pwrite", "slog.commit", "slog.append"};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct slog *s;
+		struct err err;
+
+		teardown(NULL);
+		setup(NULL);
+		s = open_slog();
+		slog_put(s, job("before", 'a'));
+		wait_done(1);
+		assert_int_equal(n_failed, 0);
+		fault_arm(points[i], 1, true, ENOSPC);
+		slog_put(s, job("lost", 'b'));
+		wait_done(2);
+		fault_disarm();
+		assert_int_equal(n_failed, 1);
+		assert_true(slog_poisoned(s));
+		assert_false(slog_take(s, 1));
+		slog_put(s, job("after", 'c')); /* the disk is well again: still nothing */
+		wait_done(3);
+		assert_int_equal(n_failed, 2);
+		slog_stop(s, true, &err);
+		s = open_slog();
+		assert_int_equal(slog_size(s), 1);
+		slog_stop(s, true, &err);
+	}
+#else
+	skip();
+#endif
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_event_survives_its_entry),
+		cmocka_unit_test(windows_are_merged_to_what_an_entry_holds),
+		cmocka_unit_test(a_state_rebuilt_from_entries_is_the_live_one),
+		cmocka_unit_test_setup_teardown(answers_come_after_the_commit_and_in_order, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_hold_keeps_its_place_while_others_queue_behind,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(room_is_taken_without_waiting_and_given_back, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_acknowledged_after_a_failed_write, setup,
+						teardown),
+	};
+
+	if (sodium_init() < 0)
+		return 1;
+	boot = id_random();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
