@@ -5,6 +5,7 @@ include daemon/roles.mk
 include daemon/edge.mk
 include daemon/engine.mk
 include daemon/store.mk
+include daemon/admin_side.mk
 include daemon/admin.mk
 
 DAEMON_LIBS = $(ROLE_LIBS) libdaemon.a libpolicy.a libengine.a libdb.a libvetting.a libaudit.a $(WIRE_LIBS) \

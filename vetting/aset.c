@@ -180,6 +180,17 @@ bool aset_payload(const struct case_row *c, struct case_payload *out)
 	return ok;
 }
 
+int aset_case_payload(const struct case_row *c, struct case_payload *out)
+{
+	return aset_payload(c, out) ? E_OK : E_FORMAT;
+}
+
+void aset_skip_to(struct aset *a, uint64_t index)
+{
+	if (index > a->next)
+		a->next = index;
+}
+
 enum case_state aset_case_state(const struct case_row *c, int64_t now)
 {
 	if (c->state == CS_M && now - c->proposed >= CASE_PROPOSAL_LIFE_MS)

@@ -65,6 +65,10 @@ struct fed {
 /* Entry `index` of the log; entries of other types are FED_NONE. fed may be NULL. E_CRYPTO: forged,
  * impossible or out of order, *err names index and reason; the set must not be used further. */
 int aset_feed(struct aset *a, uint64_t index, struct span entry, struct fed *fed, struct err *err);
+/* The entries before `index` that were not fed are known to be of other types. */
+void aset_skip_to(struct aset *a, uint64_t index);
+/* The payload of a case, parsed again. E_FORMAT never happens for a case of the set. */
+int aset_case_payload(const struct case_row *c, struct case_payload *out);
 /* True when an entry needs aset_feed to look at it (cheap, by its type). */
 bool aset_cares(struct span entry);
 

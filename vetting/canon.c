@@ -224,3 +224,15 @@ int jx_enum(const json_t *o, const char *key, int (*from)(struct span))
 
 	return s.p ? from(s) : -1;
 }
+
+void commit_digest(const uint8_t salt[32], struct span bytes, uint8_t out[32])
+{
+	static const char context[] = "sallyport/commit/v1\n";
+	crypto_hash_sha256_state st;
+
+	crypto_hash_sha256_init(&st);
+	crypto_hash_sha256_update(&st, (const uint8_t *)context, sizeof(context) - 1);
+	crypto_hash_sha256_update(&st, salt, 32);
+	crypto_hash_sha256_update(&st, (const uint8_t *)(bytes.n ? bytes.p : ""), bytes.n);
+	crypto_hash_sha256_final(&st, out);
+}

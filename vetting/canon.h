@@ -34,6 +34,8 @@ bool jx_bool(const json_t *o, const char *key, bool *out);
 /* Borrowed text of a string member; {NULL,0} when it is no string. */
 struct span jx_str(const json_t *o, const char *key);
 bool hex_decode(struct span s, uint8_t *out, size_t n); /* exactly 2n lower-case digits */
+/* SHA-256("sallyport/commit/v1\n" || salt 32 || bytes): what the log holds of sealed text. */
+void commit_digest(const uint8_t salt[32], struct span bytes, uint8_t out[32]);
 /* An enum through its xx_from(); -1 = none. */
 int jx_enum(const json_t *o, const char *key, int (*from)(struct span));
 

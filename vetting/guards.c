@@ -4,7 +4,7 @@
 const struct guard_info *guard_info(enum guard g)
 {
 	static const struct guard_info infos[] = {
-#define X(name, text, http, code, what, who) {text, http, code, what, who},
+#define X(name, text, http, code, what, who, command) {text, http, code, what, who, command},
 	    GUARDS(X)
 #undef X
 	};

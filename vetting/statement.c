@@ -69,13 +69,13 @@ static const char *target_of(enum verb v, const char **prefix)
 
 static bool has_why(enum verb v)
 {
-	return v == VB_CASE_REFUSE || v == VB_CASE_WITHDRAW || v == VB_SUBJECT_SUSPEND ||
-	       v == VB_KEY_REVOKE || v == VB_OFFICER_REVOKE || v == VB_LOCKDOWN_SET;
+	return v != VB_OFFICER_CONFIRM && v != VB_CASE_OPEN;
 }
 
 static bool body_parse(const json_t *b, struct stmt *s)
 {
 	const char *prefix, *member = target_of(s->verb, &prefix);
+	struct span note = jx_str(b, "note");
 	char names[48];
 	int why;
 
@@ -87,15 +87,14 @@ static bool body_parse(const json_t *b, struct stmt *s)
 		s->target = s->payload.id;
 		return true;
 	}
-	if (has_why(s->verb)) {
-		why = jx_enum(b, "reason", why_from);
-		if (why < 0)
-			return false;
-		s->why = (enum why)why;
-	}
+	why = jx_enum(b, "reason", why_from);
+	s->has_note = note.n != 0;
+	if (why < 0 || note.p == NULL || (note.n && !hex_decode(note, s->note, 32)))
+		return false;
+	s->why = (enum why)why;
 	if (s->verb == VB_LOCKDOWN_SET)
-		return jx_members(b, "reason scope target") && lock_target_parse(b, &s->lock);
-	snprintf(names, sizeof(names), "%s%s", member, has_why(s->verb) ? " reason" : "");
+		return jx_members(b, "note reason scope target") && lock_target_parse(b, &s->lock);
+	snprintf(names, sizeof(names), "%s note reason", member);
 	return jx_members(b, names) && jx_id(b, member, prefix, &s->target);
 }
 
@@ -146,24 +145,28 @@ int stmt_parse(struct span bytes, struct stmt *out, struct err *err)
 static void body_write(struct jsonw *w, const struct stmt *s)
 {
 	const char *prefix, *member = target_of(s->verb, &prefix);
-	char t[ID_TEXT_MAX];
+	char t[ID_TEXT_MAX], note[2 * 32 + 1] = "";
 
 	if (s->verb == VB_CASE_OPEN) {
 		case_write(w, &s->payload);
 		return;
 	}
 	jw_obj(w);
-	if (s->verb == VB_LOCKDOWN_SET) {
+	if (s->has_note)
+		sodium_bin2hex(note, sizeof(note), s->note, sizeof(s->note));
+	/* members in order: case, key < note < officer < reason < scope, subject, target */
+	if (member && strcmp(member, "note") < 0)
+		jw_kcstr(w, member, id_fmt(prefix, &s->target, t));
+	if (has_why(s->verb))
+		jw_kcstr(w, "note", note);
+	if (member && strcmp(member, "note") > 0 && strcmp(member, "reason") < 0)
+		jw_kcstr(w, member, id_fmt(prefix, &s->target, t));
+	if (has_why(s->verb))
 		jw_kcstr(w, "reason", why_text(s->why));
+	if (member && strcmp(member, "reason") > 0)
+		jw_kcstr(w, member, id_fmt(prefix, &s->target, t));
+	if (s->verb == VB_LOCKDOWN_SET)
 		lock_target_write(w, &s->lock);
-	} else if (member && strcmp(member, "reason") < 0) {
-		jw_kcstr(w, member, id_fmt(prefix, &s->target, t));
-		if (has_why(s->verb))
-			jw_kcstr(w, "reason", why_text(s->why));
-	} else if (member) {
-		jw_kcstr(w, "reason", why_text(s->why));
-		jw_kcstr(w, member, id_fmt(prefix, &s->target, t));
-	}
 	jw_end_obj(w);
 }
 

@@ -24,11 +24,13 @@ enum verb {
 const char *verb_text(enum verb v);
 int verb_from(struct span s);
 
-/* Why something is stopped or refused: enumerated, so that no free text stands in the log. */
+/* Why something is approved, stopped or refused: enumerated, so that no free text stands in the log;
+ * the text beside it is only committed to (note). */
 #define WHYS(X)                                                                                    \
 	X(NONE, "none") X(ABUSE, "abuse") X(COMPROMISE, "compromise") X(LEGAL, "legal")            \
 	X(ADMIN, "admin") X(LIST, "list") X(OVERDUE, "overdue") X(IDLE, "idle")                    \
-	X(JURISDICTION, "jurisdiction") X(LEFT, "left") X(EVIDENCE, "evidence")
+	X(JURISDICTION, "jurisdiction") X(LEFT, "left") X(EVIDENCE, "evidence")                    \
+	X(APPROVE, "approve")
 enum why {
 #define X(n, t) WHY_##n,
 	WHYS(X)
@@ -49,7 +51,9 @@ struct stmt {
 	uint8_t case_digest[32];
 	/* body */
 	struct id target;            /* case.*: the case; subject, key, officer: the object */
-	enum why why;                /* all but officer.confirm, case.open, case.propose, case.sign */
+	enum why why;                /* all but officer.confirm, case.open */
+	bool has_note;               /* commitment to the sealed text beside the reason */
+	uint8_t note[32];
 	struct lock_row lock;        /* lockdown.set */
 	struct case_payload payload; /* case.open */
 };
