@@ -458,13 +458,14 @@ int aset_feed(struct aset *a, uint64_t index, struct span entry, struct fed *fed
 	int rc = E_OK;
 
 	fed = fed ? fed : &own;
-	memset(fed, 0, sizeof(*fed));
+	fed->what = FED_NONE;
 	if (index != a->next)
 		return err_set(err, E_CRYPTO, "entry %llu where %llu is next",
 			       (unsigned long long)index, (unsigned long long)a->next);
 	a->next++;
 	if (!aset_cares(entry))
 		return E_OK;
+	memset(fed, 0, sizeof(*fed));
 	e = canon_parse_any(entry, err);
 	if (e == NULL)
 		return err_prefix(err, "entry %llu", (unsigned long long)index);
