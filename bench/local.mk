@@ -1,1 +1,5 @@
 # bench/
+noinst_PROGRAMS += bench/bench_engine
+bench_bench_engine_SOURCES = bench/bench_engine.c
+bench_bench_engine_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include
+bench_bench_engine_LDADD = $(ENGINE_LIBS)

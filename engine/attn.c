@@ -41,12 +41,13 @@ size_t fwd_attention_scratch(const struct model_info *in)
 
 struct work {
 	float *query, *acc, *k, *v, *score, *max, *sum;
+	const float *vs; /* V of the block in hand */
 };
 
 static struct work carve(float *p, const struct model_info *in)
 {
 	size_t c = max_cols(in), hd = in->head_dim;
-	struct work w;
+	struct work w = {0};
 
 	w.k = p;
 	w.v = w.k + KV_TOKENS * hd;
@@ -75,24 +76,34 @@ static void one_block(const struct fwd *f, const struct work *w, uint32_t col, u
 	scale = w->max[col] == -INFINITY ? 0.0f : expf(w->max[col] - max);
 	w->sum[col] = w->sum[col] * scale + f->k->exp_sum(s, n, max);
 	w->max[col] = max;
-	f->k->weigh(w->acc + (size_t)col * hd, hd, scale, s, n, w->v, hd);
+	f->k->weigh(w->acc + (size_t)col * hd, hd, scale, s, n, w->vs, hd);
 }
 
-static void blocks(const struct fwd *f, const struct work *w, const struct fwd_run *run,
-		   uint32_t layer, uint32_t h)
+/* The page's numbers as floats: its own, or expanded into scratch. */
+static const float *block(const struct fwd *f, const struct kv_class *kv, const void *run,
+			  uint32_t n, float *scratch)
 {
-	const struct model_info *in = f->in;
-	uint32_t g = group_of(in), hd = in->head_dim, end = f->rows[run->first + run->n - 1].pos + 1;
+	if (kv->elem == sizeof(float))
+		return run;
+	f->k->half_to_f32(run, scratch, (size_t)n * kv->head_dim);
+	return scratch;
+}
 
-	if (MUTANT(MUT_NO_MASK))
-		end = run->last_pos + 1;
+static void blocks(const struct fwd *f, struct work *w, const struct fwd_run *run, uint32_t layer,
+		   uint32_t h)
+{
+	const struct kv_class *kv = f->rows[run->first].kv;
+	uint32_t g = group_of(f->in), hd = f->in->head_dim, end;
+
+	end = MUTANT(MUT_NO_MASK) ? run->last_pos + 1 : f->rows[run->first + run->n - 1].pos + 1;
 	for (uint32_t at = 0; at < end; at += KV_TOKENS) {
 		struct kv_page *page = f->rows[run->first].pages[at / KV_TOKENS];
 		uint32_t n = end - at < KV_TOKENS ? end - at : KV_TOKENS;
 
-		f->k->half_to_f32(kv_k(page, in->n_head_kv, hd, layer, h), w->k, (size_t)n * hd);
-		f->k->half_to_f32(kv_v(page, in->n_head_kv, hd, layer, h), w->v, (size_t)n * hd);
-		f->k->gemm(w->k, hd, n, w->query, hd, run->n * g, hd, w->score, KV_TOKENS);
+		const float *ks = block(f, kv, kv_k(kv, page, layer, h), n, w->k);
+
+		w->vs = block(f, kv, kv_v(kv, page, layer, h), n, w->v);
+		f->k->gemm(ks, hd, n, w->query, hd, run->n * g, hd, w->score, KV_TOKENS);
 		for (uint32_t r = 0; r < run->n; r++) {
 			uint32_t pos = MUTANT(MUT_NO_MASK) ? end - 1 : f->rows[run->first + r].pos;
 			uint32_t sees = pos + 1 <= at ? 0 : pos + 1 - at < n ? pos + 1 - at : n;
@@ -114,8 +125,9 @@ static void item(void *arg, unsigned i, unsigned worker)
 	float scale = 1.0f / sqrtf((float)hd);
 
 	for (uint32_t c = 0; c < cols; c++) {
-		const float *q = f->q + ((size_t)(run->first + c / g) * in->n_head +
-					 query_head(in, h, c % g)) * hd;
+		const float *q =
+		    f->q +
+		    ((size_t)(run->first + c / g) * in->n_head + query_head(in, h, c % g)) * hd;
 
 		for (uint32_t j = 0; j < hd; j++)
 			w.query[(size_t)c * hd + j] = q[j] * scale;
@@ -125,8 +137,9 @@ static void item(void *arg, unsigned i, unsigned worker)
 	memset(w.acc, 0, (size_t)cols * hd * sizeof(float));
 	blocks(f, &w, run, a->layer, h);
 	for (uint32_t c = 0; c < cols; c++) {
-		float *out = f->att + ((size_t)(run->first + c / g) * in->n_head +
-				       query_head(in, h, c % g)) * hd;
+		float *out =
+		    f->att +
+		    ((size_t)(run->first + c / g) * in->n_head + query_head(in, h, c % g)) * hd;
 
 		for (uint32_t j = 0; j < hd; j++)
 			out[j] = w.acc[(size_t)c * hd + j] / w.sum[c];

@@ -64,9 +64,9 @@ static struct model *pick_model(const struct engine *e)
 	const struct seq *best = NULL;
 
 	for (const struct seq *s = e->busy; s; s = s->busy_next)
-		if (can_run(s) &&
-		    (!best || s->cfg.priority < best->cfg.priority ||
-		     (s->cfg.priority == best->cfg.priority && s->m->last_batch < best->m->last_batch)))
+		if (can_run(s) && (!best || s->cfg.priority < best->cfg.priority ||
+				   (s->cfg.priority == best->cfg.priority &&
+				    s->m->last_batch < best->m->last_batch)))
 			best = s;
 	return best ? best->m : NULL;
 }
@@ -153,7 +153,7 @@ static void part_add(struct engine *e, struct seq *s, uint32_t n)
 	b->parts[b->n_parts++] = (struct part){j, b->n_rows, n};
 	for (uint32_t i = 0; i < n; i++)
 		f->rows[b->n_rows++] = (struct fwd_row){
-		    s, s->pages, s->len + i,
+		    s, s->kv, s->pages, s->len + i,
 		    j->kind == JOB_APPEND ? j->ids[j->done + i] : j->tokens[j->n_tokens - 1]};
 }
 
@@ -181,7 +181,8 @@ bool batch_build(struct engine *e)
 		struct seq *s = e->cand[i];
 
 		if (s->take)
-			part_add(e, s, s->jobs->kind == JOB_GENERATE && !s->jobs->feed ? 0 : s->take);
+			part_add(e, s,
+				 s->jobs->kind == JOB_GENERATE && !s->jobs->feed ? 0 : s->take);
 	}
 	if (b->n_parts == 0)
 		return false;

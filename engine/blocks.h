@@ -8,10 +8,10 @@
 
 #include "num.h"
 
-#define Q8_0_BYTES 34   /* half d; int8 q[32] */
-#define Q4_0_BYTES 18   /* half d; 16 bytes: element j low nibble of byte j, j + 16 high */
-#define Q4_K_BYTES 144  /* half d, dmin; 12 bytes of 6-bit scales and minima; 128 bytes nibbles */
-#define Q6_K_BYTES 210  /* 128 bytes low nibbles; 64 bytes high pairs; int8 scale[16]; half d */
+#define Q8_0_BYTES 34  /* half d; int8 q[32] */
+#define Q4_0_BYTES 18  /* half d; 16 bytes: element j low nibble of byte j, j + 16 high */
+#define Q4_K_BYTES 144 /* half d, dmin; 12 bytes of 6-bit scales and minima; 128 bytes nibbles */
+#define Q6_K_BYTES 210 /* 128 bytes low nibbles; 64 bytes high pairs; int8 scale[16]; half d */
 #define QK_K 256
 
 static inline float bits_f32(uint32_t u)

@@ -5,3 +5,43 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/blocks.h en
 	engine/matmul.c engine/fwd.h engine/fwd.c engine/attn.c engine/engine_priv.h engine/events.c \
 	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
 	engine/model.c engine/tools.c
+
+if HAVE_CMOCKA
+ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64.c \
+	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c
+ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+ENGINE_TESTS = tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels \
+	tests/unit/t_determinism tests/unit/t_seq tests/unit/t_sched \
+	tests/unit/t_storm tests/unit/t_engine_fault
+check_PROGRAMS += $(ENGINE_TESTS)
+TESTS += $(ENGINE_TESTS)
+tests_unit_t_golden_SOURCES = tests/unit/t_golden.c $(ENGINE_HELP)
+tests_unit_t_golden_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_golden_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_sampler_SOURCES = tests/unit/t_sampler.c
+tests_unit_t_sampler_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_sampler_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_kernels_SOURCES = tests/unit/t_kernels.c
+tests_unit_t_kernels_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_kernels_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_determinism_SOURCES = tests/unit/t_determinism.c $(ENGINE_HELP)
+tests_unit_t_determinism_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_determinism_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_seq_SOURCES = tests/unit/t_seq.c $(ENGINE_HELP)
+tests_unit_t_seq_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_seq_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_sched_SOURCES = tests/unit/t_sched.c $(ENGINE_HELP)
+tests_unit_t_sched_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_sched_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_storm_SOURCES = tests/unit/t_storm.c $(ENGINE_HELP)
+tests_unit_t_storm_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_storm_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_engine_fault_SOURCES = tests/unit/t_engine_fault.c $(ENGINE_HELP)
+tests_unit_t_engine_fault_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_engine_fault_LDADD = $(ENGINE_TEST_LIBS)
+# its own copies of these files come before the library's
+tests_unit_t_mutants_SOURCES = tests/unit/t_mutants.c engine/weights.c engine/fwd.c engine/attn.c \
+	$(ENGINE_HELP)
+tests_unit_t_mutants_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS) -DSP_ENGINE_MUTANTS
+tests_unit_t_mutants_LDADD = $(ENGINE_TEST_LIBS)
+endif

@@ -10,12 +10,12 @@
 
 #include "model_priv.h"
 
-#define HEAD_ROWS 16        /* output rows computed at once: a border lies between such groups */
+#define HEAD_ROWS 16 /* output rows computed at once: a border lies between such groups */
 #define MAX_BATCH_ROWS 512
 #define MIN_CHUNK 16
-#define CHUNK_NS 30000000u  /* a batch shall take about so long */
-#define QUANTUM 32          /* prompt tokens a group gets before others are asked again */
-#define JOB_BUCKETS 1024    /* a power of two */
+#define CHUNK_NS 30000000u	   /* a batch shall take about so long */
+#define QUANTUM 32		   /* prompt tokens a group gets before others are asked again */
+#define JOB_BUCKETS 1024	   /* a power of two */
 #define MAX_ROW_BYTES (1ull << 30) /* of one job's wanted rows */
 
 enum job_kind { JOB_APPEND, JOB_GENERATE };
@@ -32,16 +32,16 @@ struct job {
 	job_id id;
 	enum job_kind kind;
 	struct seq *seq;
-	struct job *next;         /* of the sequence, in order */
-	struct job *bucket_next;  /* lock */
-	struct job *cancel_next;  /* lock */
-	bool cancelled;           /* lock: stands in the cancel list */
+	struct job *next;	 /* of the sequence, in order */
+	struct job *bucket_next; /* lock */
+	struct job *cancel_next; /* lock */
+	bool cancelled;		 /* lock: stands in the cancel list */
 	/* append */
 	int32_t *ids;
-	uint32_t n_ids, done;     /* done: computed and in the sequence */
+	uint32_t n_ids, done; /* done: computed and in the sequence */
 	enum want_rows want;
 	bool all_rows;
-	int32_t *row_ids;         /* WANT_LOGITS */
+	int32_t *row_ids; /* WANT_LOGITS */
 	float *rows;
 	int32_t *top_ids;
 	uint32_t n_rows, row_n, rows_done;
@@ -52,7 +52,7 @@ struct job {
 	uint64_t *allow, deadline_ns;
 	int32_t *tokens, *end_ids, *stop_ids; /* tokens: generated so far, for the hook */
 	uint32_t max_new, n_tokens, n_end, n_stop;
-	bool feed;                /* tokens[n_tokens - 1] must still be computed */
+	bool feed;		       /* tokens[n_tokens - 1] must still be computed */
 	struct evnode rows_ev, end_ev; /* so that ending never needs memory */
 };
 
@@ -67,21 +67,22 @@ struct seq {
 	struct model *m;
 	struct seq_cfg cfg;
 	struct group *group;
-	struct seq *prev, *next;           /* all of the engine */
+	struct seq *prev, *next;	   /* all of the engine */
 	struct seq *busy_prev, *busy_next; /* those that have jobs */
-	struct kv_page **pages;   /* room for kv_pages_for(max_tokens) */
+	struct kv_class *kv;
+	struct kv_page **pages; /* room for kv_pages_for(max_tokens) */
 	uint32_t n_pages, promised, len;
-	float *hidden;            /* normed state of token len - 1, when hidden_ok */
+	float *hidden; /* normed state of token len - 1, when hidden_ok */
 	bool hidden_ok;
-	uint32_t credit, events;  /* events: waiting in the queue */
-	uint32_t take;            /* rows it gets in the batch being built */
+	uint32_t credit, events; /* events: waiting in the queue */
+	uint32_t take;		 /* rows it gets in the batch being built */
 	uint64_t last_batch;
 	struct job *jobs, **jobs_end;
 };
 
 struct part { /* of a batch: rows of one job */
 	struct job *job;
-	uint32_t first, n;  /* rows; n 0: a generation whose hidden state is already there */
+	uint32_t first, n; /* rows; n 0: a generation whose hidden state is already there */
 };
 
 struct head { /* a row of output */
@@ -112,8 +113,8 @@ struct engine {
 	size_t cand_cap;
 	struct batch batch;
 	uint64_t next_job, batches;
-	uint32_t chunk; /* rows of a batch; 0 = by time (tests set it) */
-	struct evnode *ev_first, **ev_end;       /* to be polled */
+	uint32_t chunk;				 /* rows of a batch; 0 = by time (tests set it) */
+	struct evnode *ev_first, **ev_end;	 /* to be polled */
 	struct evnode *given_first, **given_end; /* recycled by the next poll */
 	struct engine_stats stats;
 	int wake_fd;
@@ -124,31 +125,31 @@ struct engine {
 
 /* job.c */
 int job_new(struct seq *s, enum job_kind kind, struct job **out, struct err *err);
-void job_start(struct job *j);                  /* gives it its id and its place in the queue */
-void job_end(struct job *j, enum gen_end end);  /* DONE; takes j off its sequence */
+void job_start(struct job *j);		       /* gives it its id and its place in the queue */
+void job_end(struct job *j, enum gen_end end); /* DONE; takes j off its sequence */
 void job_fail(struct job *j, int code, const char *why); /* why: static */
-void job_free(struct job *j);                   /* not started, or off its sequence */
-void job_discard(struct job *j);                /* off its sequence, without an event */
-void jobs_cancel(struct engine *e);             /* ends the cancelled ones */
+void job_free(struct job *j);				 /* not started, or off its sequence */
+void job_discard(struct job *j);			 /* off its sequence, without an event */
+void jobs_cancel(struct engine *e);			 /* ends the cancelled ones */
 
 /* events.c */
 void event_push(struct engine *e, struct evnode *n);
 bool event_token(struct job *j, int32_t token, float logprob); /* false: no memory */
-void events_forget(struct engine *e, struct seq *s); /* those of a sequence that goes */
+void events_forget(struct engine *e, struct seq *s);	       /* those of a sequence that goes */
 void events_open(struct engine *e);
 void events_close(struct engine *e);
 
 /* batch.c: what is computed next, and the batch in flight */
 int batch_open(struct engine *e, struct err *err);
 void batch_close(struct engine *e);
-bool batch_build(struct engine *e);   /* false: nothing can run */
-void batch_advance(struct engine *e); /* one layer, or one group of output rows */
+bool batch_build(struct engine *e);		      /* false: nothing can run */
+void batch_advance(struct engine *e);		      /* one layer, or one group of output rows */
 void batch_drop_job(struct engine *e, struct job *j); /* its rows leave the batch in flight */
 bool batch_runnable(const struct engine *e);
 
 /* head.c: output rows */
-void head_begin(struct engine *e);  /* after the last layer */
-void head_group(struct engine *e);  /* the next HEAD_ROWS rows and what follows from them */
+void head_begin(struct engine *e); /* after the last layer */
+void head_group(struct engine *e); /* the next HEAD_ROWS rows and what follows from them */
 
 /* seq.c */
 bool seq_pages(struct seq *s, uint32_t tokens); /* pages for positions < tokens */

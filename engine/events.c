@@ -30,8 +30,8 @@ bool event_token(struct job *j, int32_t token, float logprob)
 
 	if (!n)
 		return false;
-	n->ev = (struct event){.kind = EV_TOKEN, .job = j->id, .seq = j->seq, .token = token,
-			       .logprob = logprob};
+	n->ev = (struct event){
+	    .kind = EV_TOKEN, .job = j->id, .seq = j->seq, .token = token, .logprob = logprob};
 	event_push(j->seq->e, n);
 	return true;
 }

@@ -28,10 +28,11 @@ static void carve(struct fwd *f)
 	struct {
 		float **at;
 		size_t n;
-	} parts[] = {{&f->x, in->n_embd}, {&f->add, in->n_embd}, {&f->norm, in->n_embd},
-		     {&f->q, q},	  {&f->kk, kv},		 {&f->v, kv},
-		     {&f->att, q},	  {&f->gate, in->n_ff},	 {&f->up, in->n_ff},
-		     {&f->turn, f->w->rope_dim}};
+	} parts[] = {{&f->x, in->n_embd},    {&f->add, in->n_embd},
+		     {&f->norm, in->n_embd}, {&f->q, q},
+		     {&f->kk, kv},	     {&f->v, kv},
+		     {&f->att, q},	     {&f->gate, in->n_ff},
+		     {&f->up, in->n_ff},     {&f->turn, f->w->rope_dim}};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		*parts[i].at = p;
@@ -61,14 +62,15 @@ int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
 	*f = (struct fwd){.k = k, .pool = pool, .in = info, .w = w};
 	most = MAX_BATCH_BYTES / (row * sizeof(float));
 	f->max_rows = want_rows < most ? want_rows : most < MIN_ROWS ? MIN_ROWS : (uint32_t)most;
-	if (mul_u64(row + 16, f->max_rows, &all) || all > SIZE_MAX / 8 || work > SIZE_MAX / 8 / threads)
+	if (mul_u64(row + 16, f->max_rows, &all) || all > SIZE_MAX / 8 ||
+	    work > SIZE_MAX / 8 / threads)
 		return err_set(err, E_RANGE, "the model is too wide");
 	all += 16 * 16 + work * threads;
 	f->rows = calloc(f->max_rows, sizeof(*f->rows));
 	f->runs = calloc(f->max_rows, sizeof(*f->runs));
 	f->scratch = calloc(threads, sizeof(*f->scratch));
-	f->memory = FAULT("fwd.alloc") ? NULL
-				       : aligned_alloc(64, (all * sizeof(float) + 63) & ~(size_t)63);
+	f->memory =
+	    FAULT("fwd.alloc") ? NULL : aligned_alloc(64, (all * sizeof(float) + 63) & ~(size_t)63);
 	if (!f->rows || !f->runs || !f->scratch || !f->memory) {
 		fwd_close(f);
 		return err_set(err, E_NOMEM, "batch buffers");
@@ -192,6 +194,15 @@ struct layer_arg {
 	uint32_t layer;
 };
 
+static void store(const struct fwd *f, const struct kv_class *kv, void *run, size_t at,
+		  const float *from)
+{
+	if (kv->elem == sizeof(float))
+		memcpy((float *)run + at, from, kv->head_dim * sizeof(float));
+	else
+		f->k->f32_to_half(from, (uint16_t *)run + at, kv->head_dim);
+}
+
 static void rope_store_row(void *arg, unsigned i, unsigned worker)
 {
 	const struct layer_arg *a = arg;
@@ -209,8 +220,8 @@ static void rope_store_row(void *arg, unsigned i, unsigned worker)
 		float *v = f->v + (i * (size_t)in->n_head_kv + h) * hd;
 
 		rope(k, turn, f->w->rope_dim);
-		f->k->f32_to_half(k, kv_k(page, in->n_head_kv, in->head_dim, a->layer, h) + slot, hd);
-		f->k->f32_to_half(v, kv_v(page, in->n_head_kv, in->head_dim, a->layer, h) + slot, hd);
+		store(f, r->kv, kv_k(r->kv, page, a->layer, h), slot, k);
+		store(f, r->kv, kv_v(r->kv, page, a->layer, h), slot, v);
 	}
 }
 
@@ -218,8 +229,11 @@ void fwd_layer(struct fwd *f, uint32_t layer)
 {
 	const struct layer *l = &f->w->layers[layer];
 	struct layer_arg arg = {f, layer};
-	struct mm m = {.w = {&l->q, &l->k, &l->v}, .y = {f->q, f->kk, f->v}, .n_w = 3,
-		       .x = f->norm, .cols = f->n_rows};
+	struct mm m = {.w = {&l->q, &l->k, &l->v},
+		       .y = {f->q, f->kk, f->v},
+		       .n_w = 3,
+		       .x = f->norm,
+		       .cols = f->n_rows};
 
 	norm_rows(f, l->attn_norm);
 	mm_run(f->pool, f->k, &m, f->scratch);
@@ -233,8 +247,12 @@ void fwd_layer(struct fwd *f, uint32_t layer)
 	mm_run(f->pool, f->k, &m, f->scratch);
 	f->pending = true;
 	norm_rows(f, l->ffn_norm);
-	m = (struct mm){.w = {&l->gate, &l->up}, .y = {f->gate, f->up}, .n_w = 2, .swiglu = true,
-			.x = f->norm, .cols = f->n_rows};
+	m = (struct mm){.w = {&l->gate, &l->up},
+			.y = {f->gate, f->up},
+			.n_w = 2,
+			.swiglu = true,
+			.x = f->norm,
+			.cols = f->n_rows};
 	mm_run(f->pool, f->k, &m, f->scratch);
 	m = (struct mm){.w = {&l->down}, .y = {f->add}, .n_w = 1, .x = f->gate, .cols = f->n_rows};
 	mm_run(f->pool, f->k, &m, f->scratch);

@@ -9,7 +9,8 @@
 #include "matmul.h"
 
 struct fwd_row {
-	const void *seq;        /* identity only: equal for rows of one sequence */
+	const void *seq; /* identity only: equal for rows of one sequence */
+	const struct kv_class *kv;
 	struct kv_page **pages; /* of the sequence; page pos / KV_TOKENS is there */
 	uint32_t pos;
 	int32_t token; /* 0 <= token < n_vocab */
@@ -29,7 +30,7 @@ struct fwd {
 	struct fwd_row *rows;
 	struct fwd_run *runs;
 	float *x, *add, *norm, *q, *kk, *v, *att, *gate, *up, *turn; /* [max_rows][...] */
-	float **scratch; /* per worker */
+	float **scratch;					     /* per worker */
 	float *memory;
 };
 

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "engine_priv.h"
+#include "sampler.h"
 
 /* ---- after the last layer ---- */
 
@@ -180,8 +181,9 @@ static void draw_one(void *arg, unsigned i, unsigned worker)
 	const struct job *j = d->heads[i].job;
 
 	if (j && j->kind == JOB_GENERATE)
-		d->token[i] = sampler_draw(&j->sampler, d->logits + (size_t)i * d->n_vocab,
-					   d->n_vocab, j->seq->len, &d->logprob[i]);
+		d->token[i] =
+		    sampler_draw_with(j->seq->e->k, &j->sampler, d->logits + (size_t)i * d->n_vocab,
+				      d->n_vocab, j->seq->len, &d->logprob[i]);
 }
 
 /* The rows' logits into m->logits, vectors packed by way of a buffer the layers no longer need. */
@@ -189,8 +191,8 @@ static void head_product(struct engine *e, const struct head *h, uint32_t n)
 {
 	struct model *m = e->batch.m;
 	size_t d = m->info.n_embd;
-	struct mm mm = {.w = {&m->weights.output}, .y = {m->logits}, .n_w = 1, .x = m->fwd.norm,
-			.cols = n};
+	struct mm mm = {
+	    .w = {&m->weights.output}, .y = {m->logits}, .n_w = 1, .x = m->fwd.norm, .cols = n};
 
 	for (uint32_t i = 0; i < n; i++)
 		if (h[i].job)

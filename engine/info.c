@@ -190,7 +190,9 @@ int info_read(const struct gguf *g, const struct model_opts *o, struct model_inf
 	if (gguf_str(g, "tokenizer.chat_template", &s))
 		sha256(s, info->template_sha256);
 	info->file_bytes = g->file.n;
-	/* K and V, F16: bounded by 1024 layers x 1024 heads x 1024 */
+	/* K and V, F16 (F32 in F32 models): bounded by 1024 layers x 1024 heads x 1024 */
 	info->kv_bytes_per_token = 4ull * info->n_layer * info->n_head_kv * info->head_dim;
+	if (strcmp(info->quant, "F32") == 0)
+		info->kv_bytes_per_token *= 2;
 	return 0;
 }

@@ -130,21 +130,25 @@ void job_end(struct job *j, enum gen_end end)
 		n++;
 	leave(j);
 	if (j->n_rows && j->rows_done == j->n_rows) {
-		j->rows_ev.ev = (struct event){.kind = EV_ROWS, .job = j->id, .seq = j->seq,
-					       .rows = j->rows, .top_ids = j->top_ids,
-					       .n_rows = j->n_rows, .row_n = j->row_n};
+		j->rows_ev.ev = (struct event){.kind = EV_ROWS,
+					       .job = j->id,
+					       .seq = j->seq,
+					       .rows = j->rows,
+					       .top_ids = j->top_ids,
+					       .n_rows = j->n_rows,
+					       .row_n = j->row_n};
 		event_push(j->seq->e, &j->rows_ev);
 	}
-	j->end_ev.ev = (struct event){.kind = EV_DONE, .job = j->id, .seq = j->seq, .end = end,
-				      .computed = n};
+	j->end_ev.ev =
+	    (struct event){.kind = EV_DONE, .job = j->id, .seq = j->seq, .end = end, .computed = n};
 	event_push(j->seq->e, &j->end_ev);
 }
 
 void job_fail(struct job *j, int code, const char *why)
 {
 	leave(j);
-	j->end_ev.ev = (struct event){.kind = EV_FAILED, .job = j->id, .seq = j->seq, .code = code,
-				      .why = why};
+	j->end_ev.ev = (struct event){
+	    .kind = EV_FAILED, .job = j->id, .seq = j->seq, .code = code, .why = why};
 	event_push(j->seq->e, &j->end_ev);
 }
 

@@ -76,8 +76,8 @@ static void f32_to_half(const float *f, uint16_t *out, size_t n)
 	size_t i = 0;
 
 	for (; i + 8 <= n; i += 8)
-		_mm_storeu_si128((__m128i *)(out + i),
-				 _mm256_cvtps_ph(_mm256_loadu_ps(f + i), _MM_FROUND_TO_NEAREST_INT));
+		_mm_storeu_si128((__m128i *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(f + i),
+								       _MM_FROUND_TO_NEAREST_INT));
 	for (; i < n; i++)
 		out[i] = (uint16_t)_cvtss_sh(f[i], _MM_FROUND_TO_NEAREST_INT);
 }
@@ -238,9 +238,8 @@ INLINE void tile(const unsigned R, const unsigned C, const float *w, size_t ldw,
 			__m256 a = _mm256_maskload_ps(w + r * ldw + i, tail);
 
 			for (unsigned c = 0; c < C; c++)
-				acc[r * C + c] =
-				    _mm256_fmadd_ps(a, _mm256_maskload_ps(x + c * ldx + i, tail),
-						    acc[r * C + c]);
+				acc[r * C + c] = _mm256_fmadd_ps(
+				    a, _mm256_maskload_ps(x + c * ldx + i, tail), acc[r * C + c]);
 		}
 #pragma GCC unroll 2
 	for (unsigned r = 0; r < R; r += 4)
@@ -313,9 +312,9 @@ INLINE __m256 exp8(__m256 x)
 	p = _mm256_fmadd_ps(p, _mm256_mul_ps(r, r), _mm256_add_ps(r, _mm256_set1_ps(1.0f)));
 	/* 2^n in two steps, so that n = 128 does not overflow the exponent field */
 	e = _mm256_cvtps_epi32(n);
-	p = _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(
-				 _mm256_add_epi32(_mm256_srai_epi32(e, 1), _mm256_set1_epi32(127)),
-				 23)));
+	p = _mm256_mul_ps(
+	    p, _mm256_castsi256_ps(_mm256_slli_epi32(
+		   _mm256_add_epi32(_mm256_srai_epi32(e, 1), _mm256_set1_epi32(127)), 23)));
 	e = _mm256_sub_epi32(e, _mm256_srai_epi32(e, 1));
 	p = _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(
 				 _mm256_add_epi32(e, _mm256_set1_epi32(127)), 23)));
@@ -340,9 +339,10 @@ static void rmsnorm(const float *x, const float *w, float *out, unsigned n, floa
 	scale = _mm256_set1_ps(1.0f / sqrtf(tree1(s) / (float)n + eps));
 	for (unsigned i = 0; i < n; i += 8) {
 		m = lanes(n - i < 8 ? n - i : 8);
-		_mm256_maskstore_ps(out + i, m,
-				    _mm256_mul_ps(_mm256_mul_ps(_mm256_maskload_ps(x + i, m), scale),
-						  _mm256_maskload_ps(w + i, m)));
+		_mm256_maskstore_ps(
+		    out + i, m,
+		    _mm256_mul_ps(_mm256_mul_ps(_mm256_maskload_ps(x + i, m), scale),
+				  _mm256_maskload_ps(w + i, m)));
 	}
 }
 
@@ -365,7 +365,8 @@ static void add(float *x, const float *y, unsigned n)
 	unsigned i = 0;
 
 	for (; i + 8 <= n; i += 8)
-		_mm256_storeu_ps(x + i, _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+		_mm256_storeu_ps(x + i,
+				 _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
 	for (; i < n; i++)
 		x[i] += y[i];
 }
@@ -406,8 +407,8 @@ INLINE void weigh_block(const unsigned B, float *acc, __m256 scale, const float 
 		_mm256_storeu_ps(acc + 8 * b, a[b]);
 }
 
-static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigned n,
-		  const float *v, size_t ldv)
+static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigned n, const float *v,
+		  size_t ldv)
 {
 	const __m256 s = _mm256_set1_ps(scale);
 	unsigned j = 0;
@@ -427,22 +428,22 @@ static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigne
 #pragma GCC pop_options
 
 const struct kernels kern_avx2 = {
-	.name = "avx2",
-	.usable = avx2_usable,
-	.expand = {[GT_F32] = expand_f32,
-		   [GT_F16] = expand_f16,
-		   [GT_BF16] = expand_bf16,
-		   [GT_Q8_0] = expand_q8_0,
-		   [GT_Q4_0] = expand_q4_0,
-		   [GT_Q4_K] = expand_q4_k,
-		   [GT_Q6_K] = expand_q6_k},
-	.gemm = gemm,
-	.half_to_f32 = half_to_f32,
-	.f32_to_half = f32_to_half,
-	.rmsnorm = rmsnorm,
-	.swiglu = swiglu,
-	.add = add,
-	.exp_sum = exp_sum,
-	.weigh = weigh,
+    .name = "avx2",
+    .usable = avx2_usable,
+    .expand = {[GT_F32] = expand_f32,
+	       [GT_F16] = expand_f16,
+	       [GT_BF16] = expand_bf16,
+	       [GT_Q8_0] = expand_q8_0,
+	       [GT_Q4_0] = expand_q4_0,
+	       [GT_Q4_K] = expand_q4_k,
+	       [GT_Q6_K] = expand_q6_k},
+    .gemm = gemm,
+    .half_to_f32 = half_to_f32,
+    .f32_to_half = f32_to_half,
+    .rmsnorm = rmsnorm,
+    .swiglu = swiglu,
+    .add = add,
+    .exp_sum = exp_sum,
+    .weigh = weigh,
 };
 #endif

@@ -95,10 +95,10 @@ static void expand_q6_k(const void *row, float *out, size_t n)
 				y[l] = d * sc[s] * ((ql[l] & 15) + (qh[l] & 3) * 16 - 32);
 				y[l + 32] = d * sc[s + 2] *
 					    ((ql[l + 32] & 15) + (qh[l] >> 2 & 3) * 16 - 32);
-				y[l + 64] = d * sc[s + 4] *
-					    ((ql[l] >> 4) + (qh[l] >> 4 & 3) * 16 - 32);
-				y[l + 96] = d * sc[s + 6] *
-					    ((ql[l + 32] >> 4) + (qh[l] >> 6) * 16 - 32);
+				y[l + 64] =
+				    d * sc[s + 4] * ((ql[l] >> 4) + (qh[l] >> 4 & 3) * 16 - 32);
+				y[l + 96] =
+				    d * sc[s + 6] * ((ql[l + 32] >> 4) + (qh[l] >> 6) * 16 - 32);
 			}
 	}
 }
@@ -172,8 +172,8 @@ static float exp_sum(float *s, unsigned n, float max)
 	return tree8(sum);
 }
 
-static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigned n,
-		  const float *v, size_t ldv)
+static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigned n, const float *v,
+		  size_t ldv)
 {
 	for (unsigned j = 0; j < dim; j++)
 		acc[j] *= scale;
@@ -183,21 +183,21 @@ static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigne
 }
 
 const struct kernels kern_portable = {
-	.name = "portable",
-	.usable = always,
-	.expand = {[GT_F32] = expand_f32,
-		   [GT_F16] = expand_f16,
-		   [GT_BF16] = expand_bf16,
-		   [GT_Q8_0] = expand_q8_0,
-		   [GT_Q4_0] = expand_q4_0,
-		   [GT_Q4_K] = expand_q4_k,
-		   [GT_Q6_K] = expand_q6_k},
-	.gemm = gemm,
-	.half_to_f32 = half_to_f32,
-	.f32_to_half = f32_to_half,
-	.rmsnorm = rmsnorm,
-	.swiglu = swiglu,
-	.add = add,
-	.exp_sum = exp_sum,
-	.weigh = weigh,
+    .name = "portable",
+    .usable = always,
+    .expand = {[GT_F32] = expand_f32,
+	       [GT_F16] = expand_f16,
+	       [GT_BF16] = expand_bf16,
+	       [GT_Q8_0] = expand_q8_0,
+	       [GT_Q4_0] = expand_q4_0,
+	       [GT_Q4_K] = expand_q4_k,
+	       [GT_Q6_K] = expand_q6_k},
+    .gemm = gemm,
+    .half_to_f32 = half_to_f32,
+    .f32_to_half = f32_to_half,
+    .rmsnorm = rmsnorm,
+    .swiglu = swiglu,
+    .add = add,
+    .exp_sum = exp_sum,
+    .weigh = weigh,
 };

@@ -21,7 +21,7 @@ typedef void (*kern_expand)(const void *row, float *out, size_t n);
 
 struct kernels {
 	const char *name;
-	bool (*usable)(void); /* this CPU and operating system can run it */
+	bool (*usable)(void);	      /* this CPU and operating system can run it */
 	kern_expand expand[GT_COUNT]; /* NULL: type not supported */
 	/* y[c * ldy + r] = dot of w[r * ldw ..] and x[c * ldx ..] over k elements. */
 	void (*gemm)(const float *w, size_t ldw, unsigned rows, const float *x, size_t ldx,
@@ -29,7 +29,8 @@ struct kernels {
 	void (*half_to_f32)(const uint16_t *h, float *out, size_t n);
 	void (*f32_to_half)(const float *f, uint16_t *out, size_t n); /* to nearest even */
 	void (*rmsnorm)(const float *x, const float *w, float *out, unsigned n, float eps);
-	void (*swiglu)(const float *gate, const float *up, float *out, unsigned n); /* in place ok */
+	void (*swiglu)(const float *gate, const float *up, float *out,
+		       unsigned n);			   /* in place ok */
 	void (*add)(float *x, const float *y, unsigned n); /* x += y */
 	/* s[i] = exp(s[i] - max) for n scores; returns their sum in the fixed order. */
 	float (*exp_sum)(float *s, unsigned n, float max);

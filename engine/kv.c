@@ -13,16 +13,22 @@ void kv_open(struct kv *kv, uint64_t budget)
 }
 
 bool kv_class_open(struct kv *kv, struct kv_class *c, uint32_t layers, uint32_t kv_heads,
-		   uint32_t head_dim)
+		   uint32_t head_dim, uint32_t elem)
 {
 	uint64_t runs, bytes;
 
 	if (mul_u64((uint64_t)layers * 2, kv_heads, &runs) || runs > UINT32_MAX ||
-	    mul_u64(runs, (uint64_t)head_dim * KV_TOKENS * sizeof(uint16_t), &bytes) ||
+	    mul_u64(runs, (uint64_t)head_dim * KV_TOKENS * elem, &bytes) ||
 	    add_u64(bytes, sizeof(struct kv_page), &bytes) || align_u64(bytes, 64, &bytes) ||
 	    bytes > SIZE_MAX / 2)
 		return false;
-	*c = (struct kv_class){kv, kv->classes, NULL, (size_t)bytes, (uint32_t)runs, head_dim};
+	*c = (struct kv_class){.kv = kv,
+			       .next = kv->classes,
+			       .page_bytes = (size_t)bytes,
+			       .runs = (uint32_t)runs,
+			       .kv_heads = kv_heads,
+			       .head_dim = head_dim,
+			       .elem = elem};
 	kv->classes = c;
 	return true;
 }
@@ -88,7 +94,7 @@ struct kv_page *kv_take(struct kv_class *c)
 		make_room(c->kv, c->page_bytes);
 		if (FAULT("kv.alloc") || !(p = aligned_alloc(64, c->page_bytes)))
 			return NULL;
-		memset(p->half, 0, c->page_bytes - sizeof(*p));
+		memset(p->data, 0, c->page_bytes - sizeof(*p));
 	}
 	p->next = NULL;
 	p->holders = 1;
@@ -101,7 +107,7 @@ bool kv_drop(struct kv_class *c, struct kv_page *p)
 {
 	if (--p->holders)
 		return false;
-	explicit_bzero(p->half, c->page_bytes - sizeof(*p));
+	explicit_bzero(p->data, c->page_bytes - sizeof(*p));
 	p->next = c->idle;
 	c->idle = p;
 	c->kv->used -= c->page_bytes;
@@ -112,9 +118,8 @@ bool kv_drop(struct kv_class *c, struct kv_page *p)
 void kv_copy(const struct kv_class *c, struct kv_page *to, const struct kv_page *from,
 	     uint32_t tokens)
 {
-	size_t run = (size_t)KV_TOKENS * c->head_dim;
+	size_t row = (size_t)c->head_dim * c->elem, run = KV_TOKENS * row;
 
 	for (uint32_t i = 0; i < c->runs; i++)
-		memcpy(to->half + i * run, from->half + i * run,
-		       (size_t)tokens * c->head_dim * sizeof(uint16_t));
+		memcpy(to->data + i * run, from->data + i * run, tokens * row);
 }

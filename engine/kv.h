@@ -1,11 +1,12 @@
-/* kv.h - the KV cache: pages of 64 tokens, F16, under one budget in bytes. Owner thread only.
+/* kv.h - the KV cache: pages of 64 tokens, F16 or F32, under one budget in bytes. Owner thread
+ * only.
  *
- * A page belongs to a class (one per model: pages of one size). Before a page may be taken it must
- * have been promised: sum of promises + pages in use never exceeds the budget, so a promise is
- * always kept (but for the system running out of memory: kv_take() may give NULL).
- * A page in use counts once, however many sequences share it. A page that nobody holds any more is
- * wiped at once; wiped pages are kept for reuse while they fit beside the rest of the budget.
- * The prefix tree of a later change will be one more holder of pages. */
+ * A page belongs to a class (one per model and type: pages of one size). Before a page may be taken
+ * it must have been promised: sum of promises + pages in use never exceeds the budget, so a promise
+ * is always kept (but for the system running out of memory: kv_take() may give NULL). A page in use
+ * counts once, however many sequences share it. A page that nobody holds any more is wiped at once;
+ * wiped pages are kept for reuse while they fit beside the rest of the budget. The prefix tree of a
+ * later change will be one more holder of pages. */
 #ifndef SP_ENGINE_KV_H
 #define SP_ENGINE_KV_H
 
@@ -18,15 +19,16 @@
 struct kv_page {
 	struct kv_page *next; /* of the idle list */
 	uint32_t holders;
-	_Alignas(64) uint16_t half[]; /* [layer][K, V][kv head][KV_TOKENS][head_dim] */
+	_Alignas(64) uint8_t data[]; /* [layer][K, V][kv head][KV_TOKENS][head_dim] */
 };
 
 struct kv_class {
 	struct kv *kv;
 	struct kv_class *next;
-	struct kv_page *idle; /* wiped */
-	size_t page_bytes;    /* with the header */
-	uint32_t runs, head_dim; /* layers x 2 x kv heads */
+	struct kv_page *idle;		   /* wiped */
+	size_t page_bytes;		   /* with the header */
+	uint32_t runs;			   /* layers x 2 x kv heads */
+	uint32_t kv_heads, head_dim, elem; /* elem: bytes of a number, 2 or 4 */
 };
 
 struct kv {
@@ -37,7 +39,7 @@ struct kv {
 void kv_open(struct kv *kv, uint64_t budget);
 /* False when the shape is too large for size_t. End with kv_class_close() (all pages back). */
 bool kv_class_open(struct kv *kv, struct kv_class *c, uint32_t layers, uint32_t kv_heads,
-		   uint32_t head_dim);
+		   uint32_t head_dim, uint32_t elem);
 void kv_class_close(struct kv_class *c);
 
 static inline uint32_t kv_pages_for(uint32_t tokens)
@@ -60,17 +62,16 @@ bool kv_drop(struct kv_class *c, struct kv_page *p);
 void kv_copy(const struct kv_class *c, struct kv_page *to, const struct kv_page *from,
 	     uint32_t tokens);
 
-/* K of (layer, kv head) in a page: KV_TOKENS rows of head_dim; kv_v: V likewise. */
-static inline uint16_t *kv_k(struct kv_page *p, uint32_t kv_heads, uint32_t head_dim, uint32_t layer,
-			     uint32_t head)
+/* K of (layer, kv head) in a page: KV_TOKENS rows of head_dim numbers; kv_v: V likewise. */
+static inline void *kv_k(const struct kv_class *c, struct kv_page *p, uint32_t layer, uint32_t head)
 {
-	return p->half + ((size_t)layer * 2 * kv_heads + head) * KV_TOKENS * head_dim;
+	return p->data +
+	       ((size_t)layer * 2 * c->kv_heads + head) * KV_TOKENS * c->head_dim * c->elem;
 }
 
-static inline uint16_t *kv_v(struct kv_page *p, uint32_t kv_heads, uint32_t head_dim, uint32_t layer,
-			     uint32_t head)
+static inline void *kv_v(const struct kv_class *c, struct kv_page *p, uint32_t layer, uint32_t head)
 {
-	return kv_k(p, kv_heads, head_dim, layer, kv_heads + head);
+	return kv_k(c, p, layer, c->kv_heads + head);
 }
 
 #endif

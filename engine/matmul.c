@@ -45,8 +45,8 @@ static void one_panel(const struct run *r, unsigned i, uint32_t first, unsigned 
 {
 	const struct wmat *w = r->m->w[i];
 
-	r->k->gemm(expanded(w, first, n, scratch), w->cols, n, r->m->x, w->cols, r->m->cols, w->cols,
-		   r->m->y[i] + first, w->rows);
+	r->k->gemm(expanded(w, first, n, scratch), w->cols, n, r->m->x, w->cols, r->m->cols,
+		   w->cols, r->m->y[i] + first, w->rows);
 }
 
 static void item(void *arg, unsigned at, unsigned worker)

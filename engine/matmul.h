@@ -11,9 +11,9 @@
 
 struct mm {
 	const struct wmat *w[MM_MAX]; /* all with the same number of columns */
-	float *y[MM_MAX];             /* y[i][c * w[i]->rows + r] */
+	float *y[MM_MAX];	      /* y[i][c * w[i]->rows + r] */
 	unsigned n_w;
-	bool swiglu;    /* w[0] gate, w[1] up: y[0] = silu(y[0]) * y[1] */
+	bool swiglu;	/* w[0] gate, w[1] up: y[0] = silu(y[0]) * y[1] */
 	const float *x; /* cols vectors of w->cols elements, one after another */
 	unsigned cols;
 };

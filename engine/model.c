@@ -14,7 +14,8 @@ static void model_free(struct model *m)
 {
 	fwd_close(&m->fwd);
 	weights_free(&m->weights);
-	kv_class_close(&m->kv);
+	kv_class_close(&m->kv16);
+	kv_class_close(&m->kv32);
 	tok_free(m->tok);
 	free(m->logits);
 	free(m->hidden);
@@ -29,7 +30,8 @@ static int load_weights(struct engine *e, struct model *m, const struct gguf *g,
 
 	if (rc < 0)
 		return rc;
-	if (!kv_class_open(&e->kv, &m->kv, in->n_layer, in->n_head_kv, in->head_dim))
+	if (!kv_class_open(&e->kv, &m->kv16, in->n_layer, in->n_head_kv, in->head_dim, 2) ||
+	    !kv_class_open(&e->kv, &m->kv32, in->n_layer, in->n_head_kv, in->head_dim, 4))
 		return err_set(err, E_RANGE, "the KV cache of this shape is too large");
 	rc = fwd_open(&m->fwd, e->k, e->pool, in, &m->weights, MAX_BATCH_ROWS, err);
 	if (rc < 0)
@@ -49,7 +51,8 @@ int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const stru
 	int rc;
 
 	if (nfds != 1)
-		return err_set(err, E_UNSUPPORTED, "%u files: split models are not supported", nfds);
+		return err_set(err, E_UNSUPPORTED, "%u files: split models are not supported",
+			       nfds);
 	if (!(m = calloc(1, sizeof(*m))))
 		return err_set(err, E_NOMEM, "model");
 	m->vocab_only = o && o->vocab_only;
@@ -77,7 +80,8 @@ int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const stru
 	m->next = e->models;
 	e->models = m;
 	*out = m;
-out:	gguf_free(&g);
+out:
+	gguf_free(&g);
 	if (rc < 0)
 		model_free(m);
 	return rc;

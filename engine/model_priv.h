@@ -15,13 +15,13 @@ struct model {
 	struct model *next; /* of the engine */
 	struct gguf_map map;
 	struct weights weights;
-	struct kv_class kv;
+	struct kv_class kv16, kv32;
 	struct fwd fwd;
-	float *logits;        /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
-	float *hidden;        /* fwd.max_rows x n_embd */
-	uint64_t ns_per_row;  /* measured, smoothed: sizes the chunks by time; 0 = not yet */
-	uint64_t last_batch;  /* number of the batch it last had: models take turns */
-	uint32_t seqs;        /* living */
+	float *logits;	     /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
+	float *hidden;	     /* fwd.max_rows x n_embd */
+	uint64_t ns_per_row; /* measured, smoothed: sizes the chunks by time; 0 = not yet */
+	uint64_t last_batch; /* number of the batch it last had: models take turns */
+	uint32_t seqs;	     /* living */
 	bool vocab_only;
 };
 

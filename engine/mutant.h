@@ -6,11 +6,11 @@
 
 enum mutant {
 	MUT_NONE,
-	MUT_ROPE_NEOX,  /* pairs (i, i + dim/2) instead of (2i, 2i + 1) */
-	MUT_NO_FREQS,   /* rope_freqs ignored */
-	MUT_MUL_FREQS,  /* rope_freqs multiplied */
-	MUT_GQA_SWAP,   /* query head h reads KV head h mod n instead of h / group */
-	MUT_NO_MASK,    /* tokens see those behind them in the batch */
+	MUT_ROPE_NEOX, /* pairs (i, i + dim/2) instead of (2i, 2i + 1) */
+	MUT_NO_FREQS,  /* rope_freqs ignored */
+	MUT_MUL_FREQS, /* rope_freqs multiplied */
+	MUT_GQA_SWAP,  /* query head h reads KV head h mod n instead of h / group */
+	MUT_NO_MASK,   /* tokens see those behind them in the batch */
 };
 
 #ifdef SP_ENGINE_MUTANTS

@@ -5,8 +5,9 @@
  * A row with NaN, +infinity or nothing allowed (all -infinity) gives -1. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "engine.h"
+#include "sampler.h"
 
 struct cand {
 	float p; /* exp((logit - max) / temperature), not normalised */
@@ -57,14 +58,12 @@ static int32_t best_of(const float *logits, uint32_t n)
 	return best;
 }
 
-static float logprob_of(const float *logits, uint32_t n, int32_t best, int32_t id)
+/* log of the untempered probability. scratch: n floats. */
+static float logprob_of(const struct kernels *k, const float *logits, uint32_t n, int32_t best,
+			int32_t id, float *scratch)
 {
-	float max = logits[best];
-	double sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += expf(logits[i] - max);
-	return (float)((double)(logits[id] - max) - log(sum));
+	memcpy(scratch, logits, n * sizeof(*scratch));
+	return logits[id] - logits[best] - logf(k->exp_sum(scratch, n, logits[best]));
 }
 
 /* More probable first; at equal probability the lower id. */
@@ -102,75 +101,128 @@ static struct cand heap_take(struct cand *h, size_t n)
 	return top;
 }
 
-/* Puts the kept candidates at the END of h, the best last; returns how many. sum: mass of all n. */
-static size_t keep_best(struct cand *h, size_t n, const struct sampler *s, double sum)
+/* Puts the kept ones of n candidates at the END of h, the best last; returns how many. mass: what
+ * top_p is a share of when no top_k comes before it. */
+static size_t keep_best(struct cand *h, size_t n, const struct sampler *s, double mass)
 {
 	size_t most = s->top_k && s->top_k < n ? s->top_k : n, kept = 0;
-	double mass = 0, whole = sum;
+	double got = 0;
 
 	for (size_t i = n / 2; i-- > 0;)
 		sift(h, n, i);
-	if (most < n && s->top_p < 1) { /* top_p is a share of what top_k left */
-		whole = 0;
-		while (kept < most)
-			whole += heap_take(h, n - kept++).p;
-		for (kept = 0; kept < most && mass < s->top_p * whole; kept++)
-			mass += h[n - 1 - kept].p;
-		return kept ? kept : 1;
+	if (s->top_k) { /* top_p is then a share of what top_k left */
+		for (mass = 0; kept < most; kept++)
+			mass += heap_take(h, n - kept).p;
+		if (s->top_p >= 1)
+			return kept;
+		for (kept = 0; kept < most && (got < s->top_p * mass || kept == 0); kept++)
+			got += h[n - 1 - kept].p;
+		return kept;
 	}
-	while (kept < most && (s->top_p >= 1 || mass < s->top_p * whole || kept == 0))
-		mass += heap_take(h, n - kept++).p;
+	while (kept < most && (got < s->top_p * mass || kept == 0))
+		got += heap_take(h, n - kept++).p;
 	return kept;
 }
 
-static int32_t draw(struct cand *c, size_t n, bool reverse, double u)
+#define BUCKETS 1024 /* by exponent and three bits more of p, which is at most 1 */
+
+static uint32_t bucket_of(float p)
+{
+	uint32_t u;
+
+	memcpy(&u, &p, sizeof(u));
+	return u >> 20;
+}
+
+/* Draws from what top_k and top_p keep of p. Only tokens that can be among the kept are sorted:
+ * buckets from the most probable down, until they hold enough tokens or mass. */
+static int32_t draw_best(const struct sampler *s, const float *p, uint32_t n, double u,
+			 struct cand *c)
+{
+	double mass[BUCKETS] = {0}, all = 0, sum = 0, at = 0;
+	uint32_t count[BUCKETS] = {0}, cut = BUCKETS;
+	size_t m = 0, kept;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (p[i] > 0) {
+			mass[bucket_of(p[i])] += p[i];
+			count[bucket_of(p[i])]++;
+			all += p[i];
+		}
+	while (cut > 0 && (s->top_k ? m < s->top_k : sum < s->top_p * all * (1 + 1e-9))) {
+		m += count[--cut];
+		sum += mass[cut];
+	}
+	m = 0;
+	for (uint32_t i = 0; i < n; i++)
+		if (p[i] > 0 && bucket_of(p[i]) >= cut)
+			c[m++] = (struct cand){p[i], (int32_t)i};
+	kept = keep_best(c, m, s, all);
+	sum = 0;
+	for (size_t i = 0; i < kept; i++)
+		sum += c[m - 1 - i].p;
+	for (size_t i = 0; i < kept; i++) {
+		at += c[m - 1 - i].p;
+		if (u * sum < at)
+			return c[m - 1 - i].id;
+	}
+	return c[m - kept].id; /* u * sum rounded up to the whole */
+}
+
+static int32_t draw_any(const float *p, uint32_t n, double u)
 {
 	double sum = 0, at = 0;
+	int32_t last = -1;
 
-	for (size_t i = 0; i < n; i++)
-		sum += c[reverse ? n - 1 - i : i].p;
-	for (size_t i = 0; i < n; i++) {
-		at += c[reverse ? n - 1 - i : i].p;
+	for (uint32_t i = 0; i < n; i++)
+		sum += p[i];
+	for (uint32_t i = 0; i < n; i++) {
+		if (!(p[i] > 0))
+			continue;
+		at += p[i];
+		last = (int32_t)i;
 		if (u * sum < at)
-			return c[reverse ? n - 1 - i : i].id;
+			return last;
 	}
-	return c[reverse ? 0 : n - 1].id; /* u * sum rounded up to the whole */
+	return last;
+}
+
+int32_t sampler_draw_with(const struct kernels *k, const struct sampler *s, const float *logits,
+			  uint32_t n, uint64_t position, float *logprob)
+{
+	int32_t best = best_of(logits, n), id = best;
+	float inv = 1.0f / s->temperature;
+	bool greedy = !(s->temperature > 0) || inv == INFINITY;
+	struct cand *c = NULL;
+	float *p;
+
+	if (best < 0)
+		return -1;
+	if (!(p = malloc(n * sizeof(*p))) || (!greedy && !(c = malloc(n * sizeof(*c))))) {
+		free(p);
+		return -1;
+	}
+	if (!greedy) {
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = (logits[i] - logits[best]) * inv;
+		k->exp_sum(p, n, 0);
+		for (uint32_t i = 0; i < n && s->min_p > 0; i++)
+			if (p[i] < s->min_p)
+				p[i] = 0;
+		if (s->top_k || s->top_p < 1)
+			id = draw_best(s, p, n, philox(s->seed, position), c);
+		else
+			id = draw_any(p, n, philox(s->seed, position));
+	}
+	if (logprob)
+		*logprob = logprob_of(k, logits, n, best, id, p);
+	free(c);
+	free(p);
+	return id;
 }
 
 int32_t sampler_draw(const struct sampler *s, const float *logits, uint32_t n, uint64_t position,
 		     float *logprob)
 {
-	int32_t best = best_of(logits, n), id = best;
-	struct cand *c = NULL;
-
-	if (best < 0)
-		return -1;
-	if (s->temperature > 0) {
-		size_t m = 0, kept;
-		double sum = 0, u = philox(s->seed, position);
-		float inv = 1.0f / s->temperature;
-
-		if (!(c = malloc(n * sizeof(*c))))
-			return -1;
-		for (uint32_t i = 0; i < n; i++) {
-			float p = expf((logits[i] - logits[best]) * inv);
-
-			if (!(p > 0) || p < s->min_p)
-				continue;
-			c[m++] = (struct cand){p, (int32_t)i};
-			sum += p;
-		}
-		if (m == 0) { /* 0 * infinity: a temperature near 0 is greedy */
-			id = best;
-		} else if ((s->top_k && s->top_k < m) || s->top_p < 1) {
-			kept = keep_best(c, m, s, sum);
-			id = draw(c + m - kept, kept, true, u);
-		} else {
-			id = draw(c, m, false, u);
-		}
-	}
-	if (logprob)
-		*logprob = logprob_of(logits, n, best, id);
-	free(c);
-	return id;
+	return sampler_draw_with(kern_pick(NULL), s, logits, n, position, logprob);
 }

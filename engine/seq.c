@@ -54,8 +54,8 @@ static bool cand_room(struct engine *e)
 }
 
 /* A sequence of no tokens; `pages` are promised to it already. */
-static struct seq *seq_make(struct engine *e, struct model *m, const struct seq_cfg *cfg,
-			    uint32_t promised)
+static struct seq *seq_make(struct engine *e, struct model *m, struct kv_class *kv,
+			    const struct seq_cfg *cfg, uint32_t promised)
 {
 	struct seq *s = FAULT("seq.alloc") || !cand_room(e) ? NULL : calloc(1, sizeof(*s));
 
@@ -72,6 +72,7 @@ static struct seq *seq_make(struct engine *e, struct model *m, const struct seq_
 	}
 	s->e = e;
 	s->m = m;
+	s->kv = kv;
 	s->cfg = *cfg;
 	s->promised = promised;
 	s->jobs_end = &s->jobs;
@@ -84,26 +85,35 @@ static struct seq *seq_make(struct engine *e, struct model *m, const struct seq_
 	return s;
 }
 
+/* A model kept in F32 is there for exactness: F16 would be its largest error. */
+static struct kv_class *kv_of(struct model *m, enum kv_type type)
+{
+	if (type == KV_AUTO)
+		type = m->weights.layers[0].k.type == GT_F32 ? KV_F32 : KV_F16;
+	return type == KV_F16 ? &m->kv16 : type == KV_F32 ? &m->kv32 : NULL;
+}
+
 int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct seq **out,
 	    struct err *err)
 {
 	uint32_t pages = kv_pages_for(cfg->max_tokens);
+	struct kv_class *kv;
 
 	if (m->vocab_only)
 		return err_set(err, E_UNSUPPORTED, "the model was loaded without weights");
-	if (cfg->kv_type != KV_F16)
+	if (!(kv = kv_of(m, cfg->kv_type)))
 		return err_set(err, E_UNSUPPORTED, "KV type %d", (int)cfg->kv_type);
 	if (cfg->max_tokens == 0 || cfg->max_tokens > m->info.context)
-		return err_set(err, E_RANGE, "%u tokens: the model's context is %u", cfg->max_tokens,
-			       m->info.context);
-	if (pages > e->kv.budget / m->kv.page_bytes)
+		return err_set(err, E_RANGE, "%u tokens: the model's context is %u",
+			       cfg->max_tokens, m->info.context);
+	if (pages > e->kv.budget / kv->page_bytes)
 		return err_set(err, E_RANGE, "%u tokens need %llu bytes of KV, the budget is %llu",
-			       cfg->max_tokens, (unsigned long long)pages * m->kv.page_bytes,
+			       cfg->max_tokens, (unsigned long long)pages * kv->page_bytes,
 			       (unsigned long long)e->kv.budget);
-	if (!kv_promise(&m->kv, pages))
+	if (!kv_promise(kv, pages))
 		return err_set(err, E_BUSY, "no KV room for %u tokens now", cfg->max_tokens);
-	if (!(*out = seq_make(e, m, cfg, pages))) {
-		kv_unpromise(&m->kv, pages);
+	if (!(*out = seq_make(e, m, kv, cfg, pages))) {
+		kv_unpromise(kv, pages);
 		return err_set(err, E_NOMEM, "sequence");
 	}
 	return 0;
@@ -114,7 +124,7 @@ bool seq_pages(struct seq *s, uint32_t tokens)
 	uint32_t want = kv_pages_for(tokens);
 
 	while (s->n_pages < want) {
-		struct kv_page *p = kv_take(&s->m->kv);
+		struct kv_page *p = kv_take(s->kv);
 
 		if (!p)
 			return false;
@@ -131,11 +141,11 @@ int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
 
 	if (keep > s->len)
 		return err_set(err, E_RANGE, "%u tokens of %u", keep, s->len);
-	if (!kv_promise(&s->m->kv, cap - full))
+	if (!kv_promise(s->kv, cap - full))
 		return err_set(err, E_BUSY, "no KV room for a fork of %u tokens now",
 			       s->cfg.max_tokens);
-	if (!(c = seq_make(s->e, s->m, &s->cfg, cap - full))) {
-		kv_unpromise(&s->m->kv, cap - full);
+	if (!(c = seq_make(s->e, s->m, s->kv, &s->cfg, cap - full))) {
+		kv_unpromise(s->kv, cap - full);
 		return err_set(err, E_NOMEM, "sequence");
 	}
 	for (uint32_t i = 0; i < full; i++) {
@@ -147,7 +157,7 @@ int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
 			seq_free(c);
 			return err_set(err, E_NOMEM, "KV page");
 		}
-		kv_copy(&s->m->kv, c->pages[full], s->pages[full], keep % KV_TOKENS);
+		kv_copy(s->kv, c->pages[full], s->pages[full], keep % KV_TOKENS);
 	}
 	c->len = keep;
 	if (keep == s->len && s->hidden_ok) {
@@ -156,6 +166,16 @@ int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
 	}
 	*out = c;
 	return 0;
+}
+
+/* The last page goes; where it was nobody else's, its room is promised to s again: the sum of
+ * promises and pages stays. Where others hold it, the caller has promised another. */
+static void give_back(struct seq *s)
+{
+	if (kv_drop(s->kv, s->pages[--s->n_pages]))
+		s->kv->kv->promised += s->kv->page_bytes;
+	s->pages[s->n_pages] = NULL;
+	s->promised++;
 }
 
 int seq_truncate(struct seq *s, uint32_t keep)
@@ -173,27 +193,52 @@ int seq_truncate(struct seq *s, uint32_t keep)
 	for (uint32_t i = want; i < s->n_pages; i++)
 		extra += s->pages[i]->holders > 1;
 	if (keep % KV_TOKENS && s->pages[want - 1]->holders > 1) {
-		if (!kv_promise(&s->m->kv, extra + 1))
+		if (!kv_promise(s->kv, extra + 1))
 			return E_BUSY;
-		if (!(own = kv_take(&s->m->kv))) {
-			kv_unpromise(&s->m->kv, extra + 1);
+		if (!(own = kv_take(s->kv))) {
+			kv_unpromise(s->kv, extra + 1);
 			return E_NOMEM;
 		}
-		kv_copy(&s->m->kv, own, s->pages[want - 1], keep % KV_TOKENS);
-		kv_drop(&s->m->kv, s->pages[want - 1]);
+		kv_copy(s->kv, own, s->pages[want - 1], keep % KV_TOKENS);
+		kv_drop(s->kv, s->pages[want - 1]);
 		s->pages[want - 1] = own;
-	} else if (!kv_promise(&s->m->kv, extra)) {
+	} else if (!kv_promise(s->kv, extra)) {
 		return E_BUSY;
 	}
-	while (s->n_pages > want) {
-		/* in use before, promised now: the sum stays */
-		if (kv_drop(&s->m->kv, s->pages[--s->n_pages]))
-			s->m->kv.kv->promised += s->m->kv.page_bytes;
-		s->pages[s->n_pages] = NULL;
-		s->promised++;
-	}
+	while (s->n_pages > want)
+		give_back(s);
 	s->len = keep;
 	s->hidden_ok = false;
+	return 0;
+}
+
+int seq_reserve(struct seq *s, uint32_t max_tokens)
+{
+	uint32_t old = s->n_pages + s->promised, cap = kv_pages_for(max_tokens);
+	struct kv_page **pages;
+
+	if (s->jobs)
+		return E_BUSY;
+	if (max_tokens < s->len || max_tokens == 0 || max_tokens > s->m->info.context)
+		return E_RANGE;
+	while (s->n_pages > cap) /* taken for a batch that was cancelled, so never shared */
+		give_back(s);
+	if (cap > old) {
+		if (!kv_promise(s->kv, cap - old))
+			return E_BUSY;
+		pages =
+		    FAULT("seq.pages") ? NULL : realloc(s->pages, cap * sizeof(struct kv_page *));
+		if (!pages) {
+			kv_unpromise(s->kv, cap - old);
+			return E_NOMEM;
+		}
+		s->pages = pages;
+		s->promised += cap - old;
+	} else {
+		kv_unpromise(s->kv, old - cap);
+		s->promised -= old - cap;
+	}
+	s->cfg.max_tokens = max_tokens;
 	return 0;
 }
 
@@ -213,8 +258,8 @@ void seq_free(struct seq *s)
 		job_discard(s->jobs);
 	events_forget(e, s);
 	while (s->n_pages)
-		kv_drop(&s->m->kv, s->pages[--s->n_pages]);
-	kv_unpromise(&s->m->kv, s->promised);
+		kv_drop(s->kv, s->pages[--s->n_pages]);
+	kv_unpromise(s->kv, s->promised);
 	if (s->prev)
 		s->prev->next = s->next;
 	else

@@ -22,9 +22,10 @@ static void tool_close(struct tool *t)
 static int tool_open(struct tool *t, int fd, const struct tool_opts *o, uint64_t tokens,
 		     struct err *err)
 {
-	struct engine_cfg cfg = {.threads = o->threads, .kernel_path = o->kernel,
+	struct engine_cfg cfg = {.threads = o->threads,
+				 .kernel_path = o->kernel,
 				 .kv_bytes = o->kv_bytes ? o->kv_bytes : UINT64_MAX / 2};
-	struct seq_cfg sc = {.priority = PRIO_NORMAL};
+	struct seq_cfg sc = {.priority = PRIO_NORMAL, .kv_type = o->kv};
 	int rc;
 
 	*t = (struct tool){0};

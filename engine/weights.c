@@ -13,10 +13,10 @@ struct bind {
 	const struct model_info *info;
 	const struct kernels *k;
 	struct weights *w;
-	uint32_t bound;    /* tensors found so far */
-	uint32_t next_norm;
+	uint32_t bound;	    /* tensors found so far */
+	uint32_t next_norm; /* in w->norms */
 	struct err *err;
-	int rc;            /* first error; later calls do nothing */
+	int rc; /* first error; later calls do nothing */
 };
 
 /* The tensor of exactly this shape, or NULL with b->rc set. */
@@ -30,23 +30,24 @@ static const struct gguf_tensor *tensor(struct bind *b, uint64_t cols, uint64_t 
 		return NULL;
 	}
 	if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
-		b->rc = err_set(b->err, E_FORMAT, "tensor %s is %llu x %llu, expected %llu x %llu",
-				name, (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
-				(unsigned long long)cols, (unsigned long long)rows);
+		b->rc =
+		    err_set(b->err, E_FORMAT, "tensor %s is %llu x %llu, expected %llu x %llu",
+			    name, (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
+			    (unsigned long long)cols, (unsigned long long)rows);
 		return NULL;
 	}
 	if (!b->k->expand[t->type]) {
-		b->rc = err_set(b->err, E_UNSUPPORTED, "tensor %s has type %s, which is not supported",
-				name, gtype_name(t->type));
+		b->rc =
+		    err_set(b->err, E_UNSUPPORTED, "tensor %s has type %s, which is not supported",
+			    name, gtype_name(t->type));
 		return NULL;
 	}
 	b->bound++;
 	return t;
 }
 
-__attribute__((format(printf, 5, 6))) static void bind_mat(struct bind *b, struct wmat *m,
-							   uint64_t cols, uint64_t rows,
-							   const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static void
+bind_mat(struct bind *b, struct wmat *m, uint64_t cols, uint64_t rows, const char *fmt, ...)
 {
 	const struct gguf_tensor *t;
 	char name[GGUF_MAX_NAME_BYTES];
@@ -59,8 +60,11 @@ __attribute__((format(printf, 5, 6))) static void bind_mat(struct bind *b, struc
 	va_end(ap);
 	if (!(t = tensor(b, cols, rows, name)))
 		return;
-	*m = (struct wmat){.p = (const uint8_t *)t->data.p, .rows = (uint32_t)rows,
-			   .cols = (uint32_t)cols, .type = t->type, .expand = b->k->expand[t->type]};
+	*m = (struct wmat){.p = (const uint8_t *)t->data.p,
+			   .rows = (uint32_t)rows,
+			   .cols = (uint32_t)cols,
+			   .type = t->type,
+			   .expand = b->k->expand[t->type]};
 	if (!gtype_row_bytes(t->type, cols, &m->row_bytes))
 		b->rc = err_set(b->err, E_FORMAT, "tensor %s: rows are no whole blocks", name);
 }
@@ -88,7 +92,8 @@ __attribute__((format(printf, 3, 4))) static void bind_norm(struct bind *b, cons
 static void bind_layers(struct bind *b)
 {
 	const struct model_info *in = b->info;
-	uint64_t q = (uint64_t)in->n_head * in->head_dim, kv = (uint64_t)in->n_head_kv * in->head_dim;
+	uint64_t q = (uint64_t)in->n_head * in->head_dim,
+		 kv = (uint64_t)in->n_head_kv * in->head_dim;
 
 	for (uint32_t i = 0; i < in->n_layer && b->rc == 0; i++) {
 		struct layer *l = &b->w->layers[i];
@@ -106,51 +111,35 @@ static void bind_layers(struct bind *b)
 }
 
 /* Radians per position: base^(-2i/dim), DIVIDED by rope_freqs where the file has them (Llama 3.1
- * and later), and by the factor of linear scaling. */
+ * and later). Other scalings are refused by info_read(). */
 static void bind_rope(struct bind *b)
 {
 	const struct gguf_tensor *t = gguf_tensor(b->g, "rope_freqs.weight");
-	uint32_t dim = b->info->head_dim, pairs;
-	float factor = 1;
-	struct span type;
+	uint32_t dim = b->info->head_dim, pairs = dim / 2;
 
-	if (b->rc < 0)
+	if (b->rc < 0 || (t && !(t = tensor(b, pairs, 1, "rope_freqs.weight"))))
 		return;
-	gguf_u32(b->g, "llama.rope.dimension_count", &dim);
-	if (dim == 0 || dim > b->info->head_dim || dim % 2) {
-		b->rc = err_set(b->err, E_RANGE, "rope over %u of %u dimensions", dim,
-				b->info->head_dim);
+	if (t && t->type != GT_F32) {
+		b->rc =
+		    err_set(b->err, E_UNSUPPORTED, "rope_freqs of type %s", gtype_name(t->type));
 		return;
 	}
-	pairs = dim / 2;
 	b->w->rope_dim = dim;
-	if (gguf_str(b->g, "llama.rope.scaling.type", &type) && !span_eq(type, SPAN_LIT("none"))) {
-		if (!span_eq(type, SPAN_LIT("linear")) && !(t && span_eq(type, SPAN_LIT("llama3")))) {
-			b->rc = err_set(b->err, E_UNSUPPORTED, "this rope scaling is not supported");
-			return;
-		}
-		if (span_eq(type, SPAN_LIT("linear")))
-			gguf_f32(b->g, "llama.rope.scaling.factor", &factor);
-	}
-	if (t && !(t = tensor(b, pairs, 1, "rope_freqs.weight")))
-		return;
-	if (!(factor > 0) || !(b->w->rope_step = calloc(pairs, sizeof(double)))) {
-		b->rc = err_set(b->err, factor > 0 ? E_NOMEM : E_RANGE, "rope table");
+	if (!(b->w->rope_step = calloc(pairs, sizeof(double)))) {
+		b->rc = err_set(b->err, E_NOMEM, "rope table");
 		return;
 	}
 	for (uint32_t i = 0; i < pairs; i++) {
 		float div = 1;
 
 		if (t)
-			memcpy(&div, t->data.p + (t->type == GT_F32 ? 4 * (size_t)i : 0), 4);
+			memcpy(&div, t->data.p + 4 * (size_t)i, 4);
 		if (MUTANT(MUT_NO_FREQS))
 			div = 1;
 		if (MUTANT(MUT_MUL_FREQS))
 			div = 1 / div;
-		b->w->rope_step[i] = pow(b->info->rope_base, -2.0 * i / dim) / div / factor;
+		b->w->rope_step[i] = pow(b->info->rope_base, -2.0 * i / dim) / div;
 	}
-	if (t && t->type != GT_F32)
-		b->rc = err_set(b->err, E_UNSUPPORTED, "rope_freqs of type %s", gtype_name(t->type));
 }
 
 int weights_bind(struct weights *w, const struct gguf *g, const struct model_info *info,
@@ -175,9 +164,11 @@ int weights_bind(struct weights *w, const struct gguf *g, const struct model_inf
 	bind_layers(&b);
 	bind_rope(&b);
 	if (b.rc == 0 && b.bound != g->n_tensors)
-		b.rc = err_set(err, E_UNSUPPORTED,
-			       "%u tensors of the file are unknown: biases, experts or adapters are "
-			       "not supported", g->n_tensors - b.bound);
+		b.rc =
+		    err_set(err, E_UNSUPPORTED,
+			    "%u tensors of the file are unknown: biases, experts or adapters are "
+			    "not supported",
+			    g->n_tensors - b.bound);
 	if (b.rc < 0)
 		weights_free(w);
 	return b.rc;

@@ -25,7 +25,7 @@ struct weights {
 	struct wmat embd, output; /* output is embd in tied models */
 	const float *output_norm;
 	struct layer *layers;
-	float *norms;      /* owned: all norms */
+	float *norms;	   /* owned: all norms */
 	double *rope_step; /* owned: radians per position of pair i, rope_dim / 2 of them */
 	uint32_t n_layer, rope_dim;
 };

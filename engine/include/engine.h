@@ -75,7 +75,7 @@ struct model_info {
 	int32_t end[MODEL_MAX_END];   /* end set: the file's own eos/eot plus those found by name */
 	uint32_t n_end;
 	uint8_t template_sha256[32];  /* of tokenizer.chat_template; zero when absent */
-	uint64_t kv_bytes_per_token;  /* F16 cache */
+	uint64_t kv_bytes_per_token;  /* of the cache KV_AUTO takes */
 };
 const struct model_info *model_info(const struct model *m); /* borrows for the model's life */
 
@@ -117,7 +117,7 @@ size_t model_stable_prefix(const struct model *m, struct span text);
 /* ---- sequences ---- */
 enum seq_role { SEQ_CHAT, SEQ_GUARD };     /* arithmetic class: guard = P always */
 enum seq_priority { PRIO_GUARD, PRIO_NORMAL, PRIO_LOW };
-enum kv_type { KV_F16 };
+enum kv_type { KV_AUTO, KV_F16, KV_F32 }; /* AUTO: F32 for F32 models, else F16 */
 struct seq_cfg {
 	uint64_t cache_domain; /* prefix sharing only inside one (the daemon: the subject) */
 	uint64_t fair_group;   /* fairness (the daemon: the organisation) */
@@ -136,6 +136,9 @@ int seq_fork(struct seq *s, uint32_t keep, struct seq **child, struct err *err);
  * would have to be replaced and there is no room for that; never for tokens behind the shared
  * ones. */
 int seq_truncate(struct seq *s, uint32_t keep);
+/* Changes max_tokens: fewer gives pages back (a parent that only keeps a prefix), more reserves
+ * them or is E_BUSY. E_RANGE below seq_len() or above the context; E_BUSY while a job of s runs. */
+int seq_reserve(struct seq *s, uint32_t max_tokens);
 uint32_t seq_len(const struct seq *s); /* tokens whose KV is computed */
 void seq_free(struct seq *s);          /* takes; cancels its jobs silently; pages wiped */
 

@@ -1,5 +1,5 @@
-/* tools.h - one call each for the command line: a model file in, logits or tokens out. Each opens an
- * engine of its own and closes it again. Any thread; nothing is kept. */
+/* tools.h - one call each for the command line: a model file in, logits or tokens out. Each opens
+ * an engine of its own and closes it again. Any thread; nothing is kept. */
 #ifndef SP_ENGINE_TOOLS_H
 #define SP_ENGINE_TOOLS_H
 
@@ -8,9 +8,10 @@
 struct tool_opts {
 	const char *kernel; /* NULL = best */
 	uint32_t threads;   /* 0 = one per CPU */
-	bool step;          /* logits: one append per token instead of one for all */
-	uint32_t chunk;     /* rows per batch, 0 = by time; the result does not depend on it */
+	bool step;	    /* logits: one append per token instead of one for all */
+	uint32_t chunk;	    /* rows per batch, 0 = by time; the result does not depend on it */
 	uint64_t kv_bytes;  /* 0 = what the call needs */
+	enum kv_type kv;
 };
 
 /* Logits after the last of n ids: gives *out (free() it), *n_vocab floats. */
@@ -20,9 +21,9 @@ int tool_logits(int fd, const int32_t *ids, size_t n, const struct tool_opts *o,
 struct tool_timing {
 	uint64_t load_ns, prompt_ns, generate_ns;
 };
-/* Continues n ids by at most max_new, ending at the model's end set. Gives *out, *n_out ids (without
- * the end token) and *text, *n_text bytes, not terminated (control tokens print nothing); free() out
- * and text (NULL: not wanted). timing: NULL ok. */
+/* Continues n ids by at most max_new, ending at the model's end set. Gives *out, *n_out ids
+ * (without the end token) and *text, *n_text bytes, not terminated (control tokens print nothing);
+ * free() out and text (NULL: not wanted). timing: NULL ok. */
 int tool_generate(int fd, const int32_t *ids, size_t n, uint32_t max_new, const struct sampler *smp,
 		  const struct tool_opts *o, int32_t **out, size_t *n_out, char **text,
 		  size_t *n_text, struct tool_timing *timing, struct err *err);

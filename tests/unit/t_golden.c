@@ -1,0 +1,203 @@
+/* t_golden.c - what the forward pass promises: closeness to float64 truths, on every kernel path,
+ * whole prompt in one append and token by token. The folder of the vectors is SALLYPORT_SHARED. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "engine_help.h"
+#include "golden.h"
+#include "tools.h"
+
+static const struct {
+	const char *type;
+	double at_most; /* F32, F16, BF16 as demanded; the quantised ones the best peer's x 1.05 */
+} nano[] = {{"f32", 2e-4},	     {"f16", 1e-3},	      {"bf16", 3e-3},
+	    {"q8_0", 7.3e-3 * 1.05}, {"q4_0", 7.4e-3 * 1.05}, {"q4_k_m", 1.0e-2 * 1.05},
+	    {"q6_k", 1.1e-2 * 1.05}};
+
+static void nano_models_are_close_to_float64(void **st)
+{
+	for (size_t i = 0; i < sizeof(nano) / sizeof(nano[0]); i++)
+		for (const char *const *k = engine_kernel_paths(); *k; k++)
+			for (int step = 0; step < 2; step++) {
+				double e = golden_nano(nano[i].type, *k, step, KV_F16);
+
+				if (e < 0)
+					skip();
+				print_message("%s %s %s: %.2e\n", nano[i].type, *k,
+					      step ? "step" : "batch", e);
+				assert_true(e <= nano[i].at_most);
+			}
+}
+
+/* The weights' numbers must be right too: quantised models are as close as F32 ones, because
+ * activations stay fp32. A wrong scale would hide below the peers' figures. */
+static void quantised_models_are_as_exact_as_f32(void **st)
+{
+	for (size_t i = 0; i < sizeof(nano) / sizeof(nano[0]); i++) {
+		double e = golden_nano(nano[i].type, NULL, 0, KV_F16);
+
+		if (e < 0)
+			skip();
+		assert_true(e <= 2e-4);
+	}
+}
+
+static void f32_cache_is_closer_still(void **st)
+{
+	double e = golden_nano("f32", NULL, 0, KV_F32);
+
+	if (e < 0)
+		skip();
+	assert_true(e <= 5e-6);
+}
+
+static json_t *stories(int *fd)
+{
+	int j = shared_fd("data/models/stories260K/golden.json");
+	json_t *root = j < 0 ? NULL : json_loadfd(j, JSON_REJECT_DUPLICATES, NULL);
+
+	close(j);
+	*fd = shared_fd("data/models/stories260K/stories260K.f32.gguf");
+	return root;
+}
+
+static size_t ids_of(json_t *a, int32_t *out)
+{
+	for (size_t i = 0; i < json_array_size(a); i++)
+		out[i] = (int32_t)json_integer_value(json_array_get(a, i));
+	return json_array_size(a);
+}
+
+static void story_case(json_t *c, int fd, const char *kernel)
+{
+	struct tool_opts o = {.kernel = kernel, .threads = 2};
+	struct sampler greedy = {0};
+	int32_t ids[512], want[512], *got;
+	size_t n = ids_of(json_object_get(c, "prompt_ids"), ids);
+	size_t n_want = ids_of(json_object_get(c, "greedy_ids"), want), n_got;
+	json_t *first = json_object_get(c, "first_logits_all");
+	struct err err = {0};
+	float *logits;
+	uint32_t vocab;
+
+	for (int step = 0; step < 2; step++) {
+		o.step = step;
+		assert_int_equal(tool_logits(fd, ids, n, &o, &logits, &vocab, &err), 0);
+		assert_int_equal(vocab, json_array_size(first));
+		for (uint32_t i = 0; i < vocab; i++)
+			assert_true(fabs(logits[i] - json_number_value(json_array_get(first, i))) <=
+				    2e-3);
+		free(logits);
+	}
+	assert_int_equal(tool_generate(fd, ids, n, (uint32_t)n_want, &greedy, &o, &got, &n_got,
+				       NULL, NULL, NULL, &err),
+			 0);
+	assert_int_equal(n_got, n_want);
+	assert_memory_equal(got, want, n_want * sizeof(*want));
+	free(got);
+}
+
+static void stories_logits_and_greedy_texts_are_equal(void **st)
+{
+	json_t *root, *c;
+	size_t i;
+	int fd;
+
+	if (!(root = stories(&fd)) || fd < 0)
+		skip();
+	assert_true(json_array_size(root) > 0);
+	for (const char *const *k = engine_kernel_paths(); *k; k++)
+		json_array_foreach(root, i, c) story_case(c, fd, *k);
+	json_decref(root);
+	close(fd);
+}
+
+/* ---- our own truths ---- */
+
+static const struct shape two_layers = {.embd = 64,
+					.layers = 2,
+					.heads = 8,
+					.kv_heads = 2,
+					.head_dim = 8,
+					.ff = 100,
+					.vocab = SMALL_VOCAB,
+					.context = 16384,
+					.freqs = true,
+					.scale = 0.5f};
+
+static void two_untied_layers_with_gqa_match_float64(void **st)
+{
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		assert_true(golden_own(&two_layers, 1, *k, 1) <= 2e-4);
+		assert_true(golden_own(&two_layers, 150, *k, 150) <= 2e-4);
+		assert_true(golden_own(&two_layers, 150, *k, 1) <= 2e-4);
+	}
+}
+
+static void head_dim_comes_from_key_length(void **st)
+{
+	struct shape s = two_layers;
+
+	s.head_dim = 24; /* embd / heads is 8 */
+	assert_true(golden_own(&s, 70, NULL, 70) <= 2e-4);
+}
+
+static void missing_output_is_tied(void **st)
+{
+	struct shape s = two_layers;
+
+	s.tied = true;
+	assert_true(golden_own(&s, 70, NULL, 70) <= 2e-4);
+}
+
+static void odd_widths_are_exact(void **st)
+{
+	struct shape s = two_layers;
+
+	s.embd = 36; /* no multiple of 8 anywhere */
+	s.ff = 43;
+	s.head_dim = 6;
+	for (const char *const *k = engine_kernel_paths(); *k; k++)
+		assert_true(golden_own(&s, 67, *k, 67) <= 2e-4);
+}
+
+static void positions_above_8192_match_float64(void **st)
+{
+	struct shape s = two_layers;
+
+	s.embd = 32;
+	s.heads = 4;
+	s.kv_heads = 1;
+	s.ff = 48;
+#ifdef SP_SANITIZED
+	skip(); /* quadratic: too slow there */
+#endif
+	assert_true(golden_own(&s, 8300, NULL, 8300) <= 2e-4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nano_models_are_close_to_float64),
+	    cmocka_unit_test(quantised_models_are_as_exact_as_f32),
+	    cmocka_unit_test(f32_cache_is_closer_still),
+	    cmocka_unit_test(stories_logits_and_greedy_texts_are_equal),
+	    cmocka_unit_test(two_untied_layers_with_gqa_match_float64),
+	    cmocka_unit_test(head_dim_comes_from_key_length),
+	    cmocka_unit_test(missing_output_is_tied),
+	    cmocka_unit_test(odd_widths_are_exact),
+	    cmocka_unit_test(positions_above_8192_match_float64),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

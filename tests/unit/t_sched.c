@@ -1,0 +1,375 @@
+/* t_sched.c - scheduling: who goes first, credit, cancelling, ends, storms. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "engine_help.h"
+#include "engine_priv.h"
+
+static const struct shape shape = {.embd = 32,
+				   .layers = 3,
+				   .heads = 4,
+				   .kv_heads = 2,
+				   .head_dim = 8,
+				   .ff = 40,
+				   .vocab = SMALL_VOCAB,
+				   .context = 4096,
+				   .tied = true};
+static struct rig r;
+
+static int open_rig(void **st)
+{
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 64u << 20);
+	return 0;
+}
+
+static int close_rig(void **st)
+{
+	struct engine_stats s;
+
+	engine_stats(r.e, &s);
+	assert_int_equal(s.jobs_active, 0);
+	rig_close(&r);
+	return 0;
+}
+
+static struct seq *seq_in(uint64_t group, enum seq_priority prio, uint32_t max)
+{
+	struct seq_cfg cfg = {.fair_group = group, .priority = prio, .max_tokens = max};
+	struct seq *s = NULL;
+
+	assert_int_equal(seq_new(r.e, r.m, &cfg, &s, NULL), 0);
+	return s;
+}
+
+static job_id append(struct seq *s, uint32_t n)
+{
+	static int32_t ids[4096];
+	job_id job = 0;
+
+	some_ids(ids, n, SMALL_VOCAB, 4);
+	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
+	return job;
+}
+
+static job_id generate(struct seq *s, uint32_t n)
+{
+	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct sampler smp;
+	job_id job = 0;
+
+	sampler_init(&smp, 9);
+	smp.temperature = 2;
+	assert_int_equal(seq_generate(s, &smp, &limit, NULL, NULL, &job, NULL), 0);
+	return job;
+}
+
+static struct outcome out;
+
+static void generation_waits_for_credit(void **st)
+{
+	struct seq *s = seq_in(0, PRIO_NORMAL, 100);
+	struct event ev[20];
+	job_id job;
+
+	append(s, 5);
+	job = generate(s, 10); /* queued behind the append */
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(engine_poll(r.e, ev, 20), 1);
+	assert_int_equal(ev[0].kind, EV_DONE);
+	for (uint32_t credit = 1; credit <= 3; credit++) {
+		seq_credit(s, credit);
+		while (engine_step(r.e, 0) > 0)
+			;
+		assert_int_equal(engine_poll(r.e, ev, 20), credit);
+		for (uint32_t i = 0; i < credit; i++)
+			assert_true(ev[i].kind == EV_TOKEN && ev[i].job == job && ev[i].seq == s);
+	}
+	seq_credit(s, 100);
+	run_job(r.e, job, &out);
+	assert_int_equal(out.end, GEN_LENGTH);
+	assert_int_equal(out.n_tokens, 4);
+	assert_int_equal(out.computed, 10);
+	assert_int_equal(seq_len(s), 14); /* the last one is not computed */
+	seq_free(s);
+}
+
+static void generations_end_where_they_should(void **st)
+{
+	struct seq *s = seq_in(0, PRIO_NORMAL, 30);
+	struct gen_limit limit = {.max_new = 1000, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct sampler greedy = {0};
+	int32_t third, stop;
+	job_id job;
+
+	assert_int_equal(seq_generate(s, &greedy, &limit, NULL, NULL, &job, NULL), E_CONFLICT);
+	append_all(r.e, s, (int32_t[]){1, 2, 3}, 3, NULL);
+	assert_int_equal(seq_generate(s, &greedy, &limit, NULL, NULL, &job, NULL), 0);
+	seq_credit(s, 1000);
+	run_job(r.e, job, &out);
+	assert_int_equal(out.end, GEN_LENGTH); /* of the reservation */
+	assert_int_equal(out.n_tokens, 28);
+	assert_int_equal(seq_len(s), 30);
+	for (third = 2; third < 20 && out.tokens[third] == out.tokens[third - 1]; third++)
+		;
+	stop = out.tokens[third];
+	/* the last token is not in the cache: nothing to go on from */
+	assert_int_equal(seq_generate(s, &greedy, &limit, NULL, NULL, &job, NULL), E_CONFLICT);
+	for (int as_end = 0; as_end < 2; as_end++) {
+		limit = (struct gen_limit){.max_new = 1000,
+					   .end_ids = &stop,
+					   .n_end = as_end,
+					   .stop_ids = &stop,
+					   .n_stop = 1};
+		assert_int_equal(seq_truncate(s, 0), 0);
+		append_all(r.e, s, (int32_t[]){1, 2, 3}, 3, NULL);
+		assert_int_equal(seq_generate(s, &greedy, &limit, NULL, NULL, &job, NULL), 0);
+		seq_credit(s, 1000);
+		run_job(r.e, job, &out);
+		assert_int_equal(out.end, as_end ? GEN_END : GEN_STOP_ID);
+		assert_true(out.n_tokens <= (uint32_t)third);
+		assert_int_equal(out.computed, out.n_tokens + 1);
+	}
+	limit = (struct gen_limit){.max_new = 10, .deadline_ns = clock_mono_ns() - 1};
+	assert_int_equal(seq_truncate(s, 2), 0);
+	append_all(r.e, s, (int32_t[]){3}, 1, NULL);
+	assert_int_equal(seq_generate(s, &greedy, &limit, NULL, NULL, &job, NULL), 0);
+	run_job(r.e, job, &out); /* even without credit */
+	assert_int_equal(out.end, GEN_DEADLINE);
+	seq_free(s);
+}
+
+static void allow_seven(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow)
+{
+	uint32_t *calls = arg;
+
+	assert_int_equal(n, (*calls)++);
+	memset(allow, 0, (SMALL_VOCAB / 64 + 1) * 8);
+	if (n < 4)
+		allow[0] = 1 << 7;
+}
+
+static void mask_hooks_forbid_tokens(void **st)
+{
+	struct seq *s = seq_in(0, PRIO_NORMAL, 30);
+	struct gen_limit limit = {.max_new = 10, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct sampler smp;
+	uint32_t calls = 0;
+	job_id job;
+
+	sampler_init(&smp, 1);
+	append_all(r.e, s, (int32_t[]){1, 2, 3}, 3, NULL);
+	assert_int_equal(seq_generate(s, &smp, &limit, allow_seven, &calls, &job, NULL), 0);
+	seq_credit(s, 10);
+	run_job(r.e, job, &out);
+	assert_int_equal(out.kind, EV_FAILED); /* the fifth draw has nothing to choose from */
+	assert_int_equal(out.n_tokens, 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(out.tokens[i], 7);
+	seq_free(s);
+}
+
+static void guards_go_first(void **st)
+{
+	struct seq *chat = seq_in(0, PRIO_NORMAL, 4000), *guard = seq_in(0, PRIO_GUARD, 100);
+	job_id g;
+
+	r.e->chunk = 64;
+	append(chat, 4000);
+	engine_step(r.e, 0);
+	g = append(guard, 60);
+	engine_step(r.e, 0);
+	engine_step(r.e, 0);
+	assert_int_equal(seq_len(guard), 60);
+	assert_true(seq_len(chat) < 300);
+	run_job(r.e, g, &out);
+	seq_free(chat);
+	seq_free(guard);
+}
+
+static void groups_share_alike(void **st)
+{
+	struct seq *many[8], *one = seq_in(2, PRIO_NORMAL, 700);
+	uint32_t got = 0;
+	job_id job;
+
+	r.e->chunk = 64;
+	for (int i = 0; i < 8; i++)
+		append(many[i] = seq_in(1, PRIO_NORMAL, 700), 700);
+	for (int i = 0; i < 3; i++)
+		engine_step(r.e, 0);
+	job = append(one, 512);
+	for (int i = 0; i < 8; i++)
+		got -= seq_len(many[i]);
+	run_job(r.e, job, &out);
+	for (int i = 0; i < 8; i++) {
+		got += seq_len(many[i]);
+		seq_free(many[i]);
+	}
+	assert_in_range(got, 400, 640); /* about as much as the one: nobody starves, nobody hogs */
+	seq_free(one);
+}
+
+static void long_prompts_do_not_stall_answers(void **st)
+{
+	struct seq *chat = seq_in(1, PRIO_NORMAL, 200), *prompt = seq_in(2, PRIO_NORMAL, 4000);
+	struct event ev[8];
+	uint64_t tokens = 0, steps = 0;
+
+	r.e->chunk = 64;
+	append_all(r.e, chat, (int32_t[]){1, 2}, 2, NULL);
+	generate(chat, 190);
+	seq_credit(chat, 190);
+	append(prompt, 3000);
+	while (seq_len(prompt) < 2900) {
+		int n;
+
+		engine_step(r.e, 0);
+		steps++;
+		while ((n = engine_poll(r.e, ev, 8)) > 0)
+			tokens += n;
+	}
+	assert_true(tokens + 1 >= steps); /* one per batch */
+	seq_free(chat);
+	seq_free(prompt);
+}
+
+static void a_cancelled_job_ends_at_the_next_layer(void **st)
+{
+	struct seq *s = seq_in(0, PRIO_NORMAL, 500), *other = seq_in(0, PRIO_NORMAL, 500);
+	struct pollfd p = {.fd = engine_wake_fd(r.e), .events = POLLIN};
+	struct event ev[4];
+	job_id job, stays;
+
+	job = append(s, 100);
+	stays = append(other, 100);
+	r.e->chunk = 300;
+	assert_int_equal(engine_step(r.e, 1), 1); /* one layer of three */
+	assert_int_equal(r.e->batch.layer, 1);
+	assert_int_equal(engine_poll(r.e, ev, 4), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	job_cancel(r.e, job);
+	job_cancel(r.e, job + 1000);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(engine_step(r.e, 1), 1);
+	assert_int_equal(engine_poll(r.e, ev, 4), 1);
+	assert_true(ev[0].kind == EV_DONE && ev[0].job == job && ev[0].end == GEN_CANCELLED);
+	assert_int_equal(ev[0].computed, 0);
+	assert_int_equal(seq_len(s), 0);
+	run_job(r.e, stays, &out);
+	assert_int_equal(seq_len(other), 100);
+	append_all(r.e, s, (int32_t[]){1, 2}, 2, NULL); /* still usable */
+	assert_int_equal(poll(&p, 1, 0), 0);
+	seq_free(s);
+	seq_free(other);
+}
+
+static void paused_and_queued_jobs_can_be_cancelled(void **st)
+{
+	struct seq *s = seq_in(0, PRIO_NORMAL, 500);
+	job_id a, g;
+
+	a = append(s, 100);
+	g = generate(s, 10);
+	job_cancel(r.e, g);
+	run_job(r.e, g, &out);
+	assert_int_equal(out.end, GEN_CANCELLED);
+	run_job(r.e, a, &out);
+	assert_int_equal(seq_len(s), 100);
+	g = generate(s, 10); /* waits for credit */
+	assert_int_equal(engine_step(r.e, 0), 0);
+	job_cancel(r.e, g);
+	run_job(r.e, g, &out);
+	assert_int_equal(out.end, GEN_CANCELLED);
+	seq_free(s);
+}
+
+static void freeing_a_sequence_silences_it(void **st)
+{
+	struct seq *s = seq_in(0, PRIO_NORMAL, 500), *t = seq_in(0, PRIO_NORMAL, 500);
+	struct want w = {.rows = WANT_LOGITS_FULL};
+	struct event ev[4];
+	job_id job;
+
+	append(s, 200);
+	append(t, 200);
+	engine_step(r.e, 1);
+	seq_free(s); /* in the batch in flight */
+	seq_free(t);
+	assert_int_equal(r.e->batch.stage, BATCH_NONE);
+	s = seq_in(0, PRIO_NORMAL, 500);
+	assert_int_equal(seq_append(s, (int32_t[]){1}, 1, &w, &job, NULL), 0);
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(engine_poll(r.e, ev, 1), 1); /* ROWS taken, DONE still waits */
+	seq_free(s);
+	assert_true(ev[0].rows[0] == ev[0].rows[0]); /* borrowed until the next poll */
+	assert_int_equal(engine_poll(r.e, ev, 4), 0);
+}
+
+static void two_models_take_turns(void **st)
+{
+	struct seq_cfg cfg = {.max_tokens = 2000, .priority = PRIO_NORMAL};
+	struct seq *a = seq_in(0, PRIO_NORMAL, 2000), *b;
+	int32_t ids[2000];
+	struct model *m2;
+	job_id ja, jb;
+	int fd = random_model(&shape, 77, NULL);
+
+	assert_int_equal(engine_model_add(r.e, &fd, 1, NULL, &m2, NULL), 0);
+	assert_int_equal(seq_new(r.e, m2, &cfg, &b, NULL), 0);
+	r.e->chunk = 50;
+	ja = append(a, 2000);
+	some_ids(ids, 2000, SMALL_VOCAB, 1);
+	assert_int_equal(seq_append(b, ids, 2000, NULL, &jb, NULL), 0);
+	for (int i = 0; i < 20; i++)
+		engine_step(r.e, 0);
+	assert_int_equal(seq_len(a), 500);
+	assert_int_equal(seq_len(b), 500);
+	run_job(r.e, ja, &out);
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(seq_len(b), 2000);
+	seq_free(a);
+	seq_free(b);
+	assert_int_equal(engine_model_drop(r.e, m2, NULL), 0);
+}
+
+static void closing_ends_everything(void **st)
+{
+	struct seq *s = seq_in(1, PRIO_GUARD, 500);
+
+	append(seq_in(0, PRIO_NORMAL, 500), 300);
+	append(s, 10);
+	generate(s, 1);
+	engine_step(r.e, 1);
+	rig_close(&r);
+	open_rig(st);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, open_rig, close_rig)
+	const struct CMUnitTest tests[] = {
+	    T(generation_waits_for_credit),
+	    T(generations_end_where_they_should),
+	    T(mask_hooks_forbid_tokens),
+	    T(guards_go_first),
+	    T(groups_share_alike),
+	    T(long_prompts_do_not_stall_answers),
+	    T(a_cancelled_job_ends_at_the_next_layer),
+	    T(paused_and_queued_jobs_can_be_cancelled),
+	    T(freeing_a_sequence_silences_it),
+	    T(two_models_take_turns),
+	    T(closing_ends_everything),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

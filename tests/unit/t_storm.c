@@ -1,0 +1,221 @@
+/* t_storm.c - many requests, little room, cancels from everywhere: all end, nothing stays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "engine_help.h"
+#include "engine_priv.h"
+
+#ifdef SP_SANITIZED
+#define STORM 2000
+#else
+#define STORM 10000
+#endif
+
+static const struct shape shape = {.embd = 32,
+				   .layers = 3,
+				   .heads = 4,
+				   .kv_heads = 2,
+				   .head_dim = 8,
+				   .ff = 40,
+				   .vocab = SMALL_VOCAB,
+				   .context = 4096,
+				   .tied = true};
+static struct rig r;
+
+static int open_rig(void **st)
+{
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 64u << 20);
+	return 0;
+}
+
+static int close_rig(void **st)
+{
+	struct engine_stats s;
+
+	engine_stats(r.e, &s);
+	assert_int_equal(s.jobs_active, 0);
+	rig_close(&r);
+	return 0;
+}
+
+static struct seq *seq_in(uint64_t group, enum seq_priority prio, uint32_t max)
+{
+	struct seq_cfg cfg = {.fair_group = group, .priority = prio, .max_tokens = max};
+	struct seq *s = NULL;
+
+	assert_int_equal(seq_new(r.e, r.m, &cfg, &s, NULL), 0);
+	return s;
+}
+
+static job_id append(struct seq *s, uint32_t n)
+{
+	static int32_t ids[4096];
+	job_id job = 0;
+
+	some_ids(ids, n, SMALL_VOCAB, 4);
+	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
+	return job;
+}
+
+static job_id generate(struct seq *s, uint32_t n)
+{
+	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct sampler smp;
+	job_id job = 0;
+
+	sampler_init(&smp, 9);
+	smp.temperature = 2;
+	assert_int_equal(seq_generate(s, &smp, &limit, NULL, NULL, &job, NULL), 0);
+	return job;
+}
+
+static void fifty_requests_share_a_budget_for_one_and_a_half(void **st)
+{
+	struct seq *live[50] = {0};
+	uint32_t done = 0, started = 0;
+	uint64_t pages, page;
+
+	rig_close(&r);
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 1 << 20);
+	page = r.m->kv32.page_bytes;
+	rig_close(&r);
+	pages = kv_pages_for(300);
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, pages * page * 3 / 2);
+	while (done < 50) {
+		struct event ev[16];
+		int n;
+
+		for (int i = 0; i < 50; i++) { /* the caller retries */
+			struct seq_cfg cfg = {
+			    .max_tokens = 300, .fair_group = (uint64_t)i, .priority = PRIO_NORMAL};
+
+			if (live[i] || (started >> 16) + done >= 50)
+				continue;
+			if (seq_new(r.e, r.m, &cfg, &live[i], NULL) == 0) {
+				append(live[i], 250);
+				generate(live[i], 40);
+				seq_credit(live[i], 40);
+				started += 1 << 16;
+			}
+		}
+		assert_true(engine_step(r.e, 0) >= 0);
+		while ((n = engine_poll(r.e, ev, 16)) > 0)
+			for (int k = 0; k < n; k++) {
+				if (ev[k].kind == EV_DONE && ev[k].end == GEN_LENGTH) {
+					for (int i = 0; i < 50; i++)
+						if (live[i] == ev[k].seq)
+							live[i] = NULL;
+					seq_free(ev[k].seq);
+					started -= 1 << 16;
+					done++;
+					k = n; /* what else it said is void now */
+				}
+				assert_int_not_equal(k < n ? ev[k].kind : EV_DONE, EV_FAILED);
+			}
+		assert_true(r.e->kv.used + r.e->kv.idle <= r.e->kv.budget);
+	}
+	assert_int_equal(r.e->kv.used + r.e->kv.promised, 0);
+}
+
+static void ten_thousand_jobs_leave_nothing_behind(void **st)
+{
+	struct seq **s = calloc(STORM, sizeof(*s));
+	uint32_t done = 0;
+	struct event ev[64];
+	int n;
+
+	rig_close(&r);
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 4ull << 30);
+	for (int i = 0; i < STORM; i++) {
+		s[i] = seq_in((uint64_t)i % 7, i % 3 ? PRIO_NORMAL : PRIO_GUARD, 64);
+		append(s[i], 1 + (uint32_t)i % 5);
+	}
+	while (engine_step(r.e, 5000000) > 0 || done < STORM)
+		while ((n = engine_poll(r.e, ev, 64)) > 0)
+			for (int i = 0; i < n; i++)
+				done += ev[i].kind == EV_DONE;
+	assert_int_equal(done, STORM);
+	for (int i = 0; i < STORM; i++)
+		seq_free(s[i]);
+	free(s);
+	assert_int_equal(r.e->kv.used + r.e->kv.promised, 0);
+	assert_null(r.e->groups);
+}
+
+struct storm {
+	_Atomic job_id from, to;
+	atomic_bool stop;
+};
+
+static void *canceller(void *arg)
+{
+	struct storm *s = arg;
+	uint64_t x = 1;
+
+	while (!atomic_load(&s->stop)) {
+		job_id from = atomic_load(&s->from), to = atomic_load(&s->to);
+
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		if (to > from)
+			job_cancel(r.e, from + (x >> 33) % (to - from + 1));
+		if ((x >> 60) == 0)
+			engine_wake(r.e);
+	}
+	return NULL;
+}
+
+static void cancel_storms_neither_leak_nor_stall(void **st)
+{
+	struct storm storm = {0};
+	struct seq *s[16];
+	uint32_t ended = 0, begun = 0;
+	pthread_t t;
+	struct event ev[16];
+	int n;
+
+	for (int i = 0; i < 16; i++)
+		s[i] = seq_in((uint64_t)i % 3, PRIO_NORMAL, 400);
+	assert_int_equal(pthread_create(&t, NULL, canceller, &storm), 0);
+	while (ended < STORM) {
+		for (int i = 0; i < 16; i++)
+			if (!s[i]->jobs && begun < STORM) {
+				job_id job;
+
+				assert_int_equal(seq_truncate(s[i], 0), 0);
+				job = append(s[i], 100);
+				begun += 2;
+				atomic_store(&storm.from, job > 40 ? job - 40 : 1);
+				job = generate(s[i], 20);
+				seq_credit(s[i], 20);
+				atomic_store(&storm.to, job);
+			}
+		assert_true(engine_step(r.e, (uint64_t)(ended % 3) * 100000) >= 0);
+		while ((n = engine_poll(r.e, ev, 16)) > 0)
+			for (int i = 0; i < n; i++)
+				ended += ev[i].kind == EV_DONE || ev[i].kind == EV_FAILED;
+	}
+	atomic_store(&storm.stop, true);
+	pthread_join(t, NULL);
+	assert_int_equal(ended, begun);
+	for (int i = 0; i < 16; i++)
+		seq_free(s[i]);
+	assert_int_equal(r.e->kv.used + r.e->kv.promised, 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, open_rig, close_rig)
+	const struct CMUnitTest tests[] = {
+	    T(fifty_requests_share_a_budget_for_one_and_a_half),
+	    T(ten_thousand_jobs_leave_nothing_behind),
+	    T(cancel_storms_neither_leak_nor_stall),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
