@@ -217,7 +217,7 @@ static const struct {
 	{"statement", "case:s kid:s result:s sig:s statement:s"},
 	{"authority", "by:a id:s kind:s new:o ver:i"},
 	{"key.create", "code:s key:s sub:s"},
-	{"request.reserve", "conn:s endpoint:s key:s lease:s max:i model:s n:i org:s req:s src:s "
+	{"request.reserve", "conn:s endpoint:s key:s lease:s max:i model:s n:i org:s? req:s src:s "
 			    "sub:s tier:?"},
 	{"request.refused", "code:s key:s? org:s? req:s stage:s sub:s? src:s?"},
 	{"refused.aggregate", "codes:o from:i to:i"},

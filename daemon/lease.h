@@ -36,6 +36,7 @@ struct lease {
 	uint64_t intent_ix, outcome_ix; /* log indexes; LEASE_NO_INDEX = not (yet) durable */
 	bool ending;        /* its outcome or end is appended, not yet durable */
 	bool revoked;
+	bool presumed;      /* its outcome is `unknown`: ours, not the engine's */
 	uint64_t cost;      /* bytes set aside in the log for records to come */
 	uint32_t model_ix;  /* LEASE_NO_MODEL: not known (opened before our start) */
 	uint64_t born;      /* monotonic ms */

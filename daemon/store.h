@@ -123,8 +123,11 @@ struct store {
 	struct id engine;            /* boot of the engine that said HELLO; zero = none */
 	uint64_t hello_by;           /* monotonic ms; 0 = nothing to wait for */
 	struct { bool up, guard; } model[MODELS_MAX];
+	struct msg_MODELUP early[2 * MODELS_MAX]; /* came before our settings were read */
+	unsigned n_early;
 
-	uint64_t beat_at, beat_seq, clock_at;
+	uint32_t told_why;
+	uint64_t started_at, beat_at, beat_seq;
 	int64_t clock_off, clock_base; /* wall - monotonic, last seen and at the last good time */
 	bool clock_bad;
 	uint64_t poisoned_at;
@@ -178,6 +181,7 @@ void store_nack(struct store *s, const struct id *lease, const struct id *req, u
 /* ---- store_live.c: engines come and go, leases end ---- */
 void store_on_hello(struct store *s, const struct msg_HELLO *m);
 void store_on_modelup(struct store *s, const struct msg_MODELUP *m);
+void store_early_models(struct store *s);
 void store_engine_gone(struct store *s, uint64_t now_ms);
 void store_live_tick(struct store *s, uint64_t now_ms);
 void store_revoke(struct store *s, const struct revoke_sel *sel);

@@ -23,3 +23,16 @@ tests_unit_t_store_SOURCES = tests/unit/t_store.c
 tests_unit_t_store_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_t_store_LDADD = libstore.a libdaemon.a libaudit.a $(WIRE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS) -lpthread
 endif
+
+STORE_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) -iquote $(top_srcdir)/tests $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
+STORE_TEST_LIBS = libstore.a libstoreadmin.a libdaemon.a libdb.a libvetting.a libaudit.a $(WIRE_LIBS) \
+	$(SQLITE_LIBS) $(JANSSON_LIBS) $(INIH_LIBS) $(SECCOMP_LIBS) -lpthread
+STORE_DRV = tests/store_drv.h tests/store_drv.c tests/store_drv_msg.c tests/store_drv_realm.c \
+	tests/store_drv_birth.c
+
+# kill -9 of a real store process; make check runs a few cuts, runtests a thousand
+check_PROGRAMS += tests/cut_store
+TESTS += tests/cut_store
+tests_cut_store_SOURCES = tests/cut_store.c $(STORE_DRV)
+tests_cut_store_CPPFLAGS = $(STORE_TEST_CPPFLAGS)
+tests_cut_store_LDADD = $(STORE_TEST_LIBS)

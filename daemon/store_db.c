@@ -292,6 +292,7 @@ static void take_settings(struct store *s, const struct db_job *j)
 	s->have_set = true;
 	s->locked_all = j->locked_all;
 	store_send_settings(s);
+	store_early_models(s);
 	store_beat(s, clock_mono_ms());
 }
 

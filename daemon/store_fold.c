@@ -40,6 +40,7 @@ static int end(struct fold *f, const struct ev *e, uint64_t ix, struct lease *l)
 	if (e->type == EV_OUTCOME) {
 		quota_settle(f->quota, &l->hold, (uint64_t)e->prompt + e->completion);
 		l->outcome_ix = ix;
+		l->presumed = e->state == OS_UNKNOWN;
 		f->outcomes++;
 		f->prompt_tokens += e->prompt;
 		f->completion_tokens += e->completion;

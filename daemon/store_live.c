@@ -141,6 +141,7 @@ void store_engine_gone(struct store *s, uint64_t now_ms)
 {
 	memset(&s->engine, 0, sizeof(s->engine));
 	memset(s->model, 0, sizeof(s->model));
+	s->n_early = 0;
 	s->hello_by = now_ms + HELLO_WAIT_MS;
 }
 
@@ -172,6 +173,10 @@ void store_on_modelup(struct store *s, const struct msg_MODELUP *m)
 {
 	const struct model_row *r;
 
+	if (!s->have_set && s->n_early < 2 * MODELS_MAX) {
+		s->early[s->n_early++] = *m;
+		return;
+	}
 	if (m->model_ix >= s->set.n_models || m->model_ix >= MODELS_MAX ||
 	    memcmp(m->sha, s->set.model[m->model_ix].sha256, 32) != 0) {
 		store_odd(s, R_ENGINE, M_MODELUP, RS_ODD_MESSAGE, NULL);
@@ -188,6 +193,13 @@ void store_on_modelup(struct store *s, const struct msg_MODELUP *m)
 		s->model[m->model_ix].up = m->ok;
 	log_ev(LOG_INFO_LV, "model_up", "ix=%u guard=%u ok=%u code=%u", m->model_ix, m->guard,
 	       m->ok, m->code);
+}
+
+void store_early_models(struct store *s)
+{
+	for (unsigned i = 0; i < s->n_early; i++)
+		store_on_modelup(s, &s->early[i]);
+	s->n_early = 0;
 }
 
 /* ---- revocation ---- */

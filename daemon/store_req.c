@@ -10,6 +10,7 @@
 #define TAG_INTENT 1
 #define TAG_OUTCOME 2
 #define WINDOW_BYTES 19u
+#define AFTER_CRASH_MS 10000
 
 static struct chan *engine(struct store *s)
 {
@@ -45,7 +46,9 @@ static struct lease *mine(struct store *s, const struct id *lease, const struct 
 	struct lease *l = lease_match(s->f.leases, lease, req);
 
 	if (l == NULL) {
-		store_odd(s, R_ENGINE, type, RS_NO_GRANT, req);
+		/* a crash may have taken a reserve that was granted and not yet durable */
+		if (clock_mono_ms() > s->started_at + AFTER_CRASH_MS)
+			store_odd(s, R_ENGINE, type, RS_NO_GRANT, req);
 		return NULL;
 	}
 	if (id_is_zero(&s->engine) || (!id_eq(&l->engine, &s->engine) && l->state != LS_CLOSED)) {
@@ -196,6 +199,8 @@ static void intent_again(struct store *s, struct lease *l, const struct msg_INTE
 	s->n.duplicates++;
 	if (l->intent_ix != LEASE_NO_INDEX)
 		store_ack(s, &m->lease, &m->req, m->rseq, l->intent_ix, l->cap, span_of(NULL, 0));
+	else if (l->state == LS_CLOSED && !l->ending) /* ended before: this one came too late */
+		store_nack(s, &m->lease, &m->req, m->rseq, RS_NO_GRANT);
 	/* else it is on its way to the disk and will be answered from there */
 }
 
@@ -354,6 +359,7 @@ static void outcome_again(struct store *s, struct lease *l, const struct msg_OUT
 	memcpy(j->salt[0], l->prompt_salt, 32);
 	memcpy(j->salt[1], m->salt, 32);
 	j->has_salt[0] = l->has_salt;
+	j->has_salt[1] = !l->presumed;
 	j->done = outcome_again_done;
 	slog_put(s->log, j);
 }

@@ -91,6 +91,7 @@ void store_beat(struct store *s, uint64_t now_ms)
 	struct msg_BEAT beat = {.boot = st.boot, .seq = st.seq, .life_ms = BEAT_LIFE_MS};
 
 	s->beat_at = now_ms + BEAT_MS;
+	s->told_why = why;
 	CH_SEND(role_chan(s->r, R_GATE, CH_CTRL), STATE, &st);
 	/* a beat says: what you send me is written. A poisoned log says nothing. */
 	if (s->log && !slog_poisoned(s->log))
@@ -187,7 +188,7 @@ static void tick(struct role *r, uint64_t now_ms)
 		return;
 	pthread_mutex_lock(&s->order);
 	watch_clock(s, now_ms);
-	if (now_ms >= s->beat_at)
+	if (now_ms >= s->beat_at || store_reasons(s) != s->told_why)
 		store_beat(s, now_ms);
 	watch_poison(s, now_ms);
 	store_pends_tick(s, now_ms);

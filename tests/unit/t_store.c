@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "entry.h"
 #include "fault.h"
 #include "store_fold.h"
 #include "store_log.h"
@@ -23,6 +24,15 @@
 static struct id boot;
 
 /* ---- events ---- */
+
+/* The book's own rules for entries of each type. */
+static void check_entry(struct span e)
+{
+	struct err err = {0};
+
+	if (entry_check(e, &err) < 0)
+		fail_msg("%s in " SPAN_FMT, err.text, SPAN_ARG(e));
+}
 
 static void put_any(struct buf *b, const struct ev *e)
 {
@@ -52,6 +62,7 @@ static void put_any(struct buf *b, const struct ev *e)
 		ev_put_ended(b, &boot, e);
 	}
 	assert_true(buf_ok(b));
+	check_entry(buf_span(b));
 }
 
 static struct ev random_ev(enum ev_type t, int64_t ts)
@@ -100,6 +111,32 @@ static void an_event_survives_its_entry(void **st)
 		}
 }
 
+static void the_other_entries_keep_the_rules_too(void **st)
+{
+	static const uint8_t h[32] = {9};
+	uint64_t count[40] = {[RS_BAD_KEY] = 7, [RS_NO_GRANT] = 2, [RS_ACCESS_PAUSED] = 1};
+	struct ev_refused r = {.req = id_random(), .code = RS_NO_MODEL, .stage = "auth"};
+	struct ev_verdict v = {.action = PA_BLOCK, .cats = 0x2001, .score_milli = 900,
+			       .threshold_milli = 500, .policy_sha = h, .guard_sha = h,
+			       .kernel = SPAN_LIT("avx2")};
+	struct ev e = random_ev(EV_INTENT, 5);
+	char mem[EV_MAX];
+	struct buf b = BUF_FIXED(mem, sizeof(mem));
+
+#define CHECKED(call) (buf_reset(&b), call, assert_true(buf_ok(&b)), check_entry(buf_span(&b)))
+	CHECKED(ev_put_input(&b, &boot, &e, &v));
+	CHECKED(ev_put_refused(&b, &boot, 5, &r));
+	r.key = r.sub = r.org = id_random();
+	CHECKED(ev_put_refused(&b, &boot, 5, &r));
+	CHECKED(ev_put_odd(&b, &boot, 5, "gate", 50, RS_REPLAY, &(struct id){{0}}));
+	CHECKED(ev_put_odd(&b, &boot, 5, "gate", 50, RS_REPLAY, &r.req));
+	CHECKED(ev_put_jump(&b, &boot, 5, -4000));
+	CHECKED(ev_put_start(&b, &boot, 5, 1, 0, h));
+	CHECKED(ev_put_recovered(&b, &boot, 5, 10, 20));
+	CHECKED(ev_put_stop(&b, &boot, 5));
+	CHECKED(ev_put_aggregate(&b, &boot, 5, 1, 5, count, 40));
+}
+
 static void windows_are_merged_to_what_an_entry_holds(void **st)
 {
 	struct ev_window w[3000];
@@ -121,8 +158,9 @@ static void windows_are_merged_to_what_an_entry_holds(void **st)
 		w[i] = (struct ev_window){UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, PA_REDACT,
 					  UINT16_MAX};
 	}
-	ev_put_output(&b, &boot, &e, w, EV_WINDOWS > n ? n : EV_WINDOWS);
+	ev_put_output(&b, &boot, &e, w, n);
 	assert_true(buf_ok(&b));
+	check_entry(buf_span(&b));
 }
 
 /* ---- the fold ---- */
@@ -455,6 +493,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_event_survives_its_entry),
+		cmocka_unit_test(the_other_entries_keep_the_rules_too),
 		cmocka_unit_test(windows_are_merged_to_what_an_entry_holds),
 		cmocka_unit_test(a_state_rebuilt_from_entries_is_the_live_one),
 		cmocka_unit_test_setup_teardown(answers_come_after_the_commit_and_in_order, setup,
