@@ -55,7 +55,8 @@ int reading_context(struct reading *r, struct span turns, uint32_t spare, struct
  * is one, and the higher score counts. */
 int reading_check(struct reading *r, struct span text, uint32_t floor_milli, struct err *err);
 bool reading_busy(const struct reading *r);
-void reading_stop(struct reading *r); /* drops the check that runs */
+/* What was met in the text of the last reading_check(). */
+const struct norm_seen *reading_seen(const struct reading *r);
 
 /* Gives an event to the guard. False: not one of its jobs. *done (may be NULL) is a reading whose
  * verdict has become final, and *v the verdict. */

@@ -75,6 +75,7 @@ struct reading {
 	size_t cats_n;
 	double p; /* of the pass that runs */
 	bool argmax_ok; /* full: the model itself says safe or unsafe */
+	struct norm_seen seen;
 	struct verdict v; /* the highest so far */
 };
 

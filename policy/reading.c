@@ -84,6 +84,11 @@ bool reading_busy(const struct reading *r)
 	return r->step != RD_IDLE;
 }
 
+const struct norm_seen *reading_seen(const struct reading *r)
+{
+	return &r->seen;
+}
+
 const int32_t *reading_ids(const struct reading *r, size_t *n)
 {
 	*n = r->n_ids;
@@ -267,6 +272,7 @@ int reading_check(struct reading *r, struct span text, uint32_t floor, struct er
 	if (rc != 0)
 		return err_set(err, rc, "the answer cannot be normalised");
 	r->variant_left = seen.changed;
+	r->seen = seen;
 	rc = answer_pass(r, err);
 	return rc;
 }

@@ -1,0 +1,236 @@
+/* eng_admit.c - memory before work: the answer's sequences and the guard's whole reading of it are
+ * reserved together, so that they never wait for each other. First come, first served. */
+#include <stdlib.h>
+
+#include "cur.h"
+#include "eng.h"
+#include "fault.h"
+#include "log.h"
+
+#define CONTEXT_MAX 512u /* tokens of conversation that the guard keeps beside a long answer */
+
+void req_enqueue(struct req *rq)
+{
+	struct eng *g = rq->g;
+
+	rq->state = RQ_QUEUED;
+	rq->since_ms = g->now_ms;
+	rq->qnext = NULL;
+	*g->queue_end = rq;
+	g->queue_end = &rq->qnext;
+	g->n_queued++;
+	eng_admit_queue(g);
+}
+
+void req_unqueue(struct req *rq)
+{
+	struct eng *g = rq->g;
+
+	for (struct req **at = &g->queue; *at; at = &(*at)->qnext)
+		if (*at == rq) {
+			*at = rq->qnext;
+			if (g->queue_end == &rq->qnext)
+				g->queue_end = at;
+			g->n_queued--;
+			return;
+		}
+}
+
+void req_drop_work(struct req *rq)
+{
+	for (uint32_t i = 0; rq->ch && i < rq->n; i++) {
+		struct choice *c = &rq->ch[i];
+
+		req_untag(rq, &c->tag);
+		seq_free(c->seq);
+		reading_free(c->reading);
+		c->seq = NULL;
+		c->reading = NULL;
+	}
+	reading_free(rq->reading);
+	rq->reading = NULL;
+	scan_free(rq->scan);
+	rq->scan = NULL;
+	if (rq->active) {
+		rq->active = false;
+		rq->g->active--;
+	}
+	if (rq->ch && rq->state == RQ_ENDING && !rq->silent && rq->fail == 0)
+		return; /* the text that waits for the ACK */
+	for (uint32_t i = 0; rq->ch && i < rq->n; i++)
+		release_free(&rq->ch[i].rel);
+	free(rq->ch);
+	rq->ch = NULL;
+}
+
+static int put_stops(struct release *rel, struct span list)
+{
+	struct cur c = cur_init(list);
+
+	while (cur_left(&c) > 0)
+		if (release_stop(rel, cur_span(&c, cur_u16(&c))) != 0)
+			return E_RANGE;
+	return 0;
+}
+
+static int make_choice(struct req *rq, unsigned i, const struct eng_model *em, struct span turns,
+		       uint32_t need, struct err *err)
+{
+	struct eng *g = rq->g;
+	struct choice *c = &rq->ch[i];
+	struct seq_cfg cfg = {.cache_domain = rq->grant.domain,
+			      .fair_group = rq->grant.group,
+			      .priority = PRIO_NORMAL,
+			      .max_tokens = (uint32_t)rq->n_ids + rq->per_choice,
+			      .kv_type = KV_F16,
+			      .role = SEQ_CHAT};
+	int rc;
+
+	release_init(&c->rel, (size_t)rq->per_choice * 64 + 4096);
+	c->credit = ENG_CREDIT;
+	c->back = (struct rback){rq, (int)i};
+	c->tag.rq = NULL;
+	rc = put_stops(&c->rel, buf_span(&rq->stops));
+	if (rc == 0)
+		rc = seq_new(g->e, em->m, &cfg, &c->seq, err);
+	if (rc == 0)
+		rc = reading_new(g->guard, GUARD_AGENT, need, &c->reading, err);
+	if (rc != 0)
+		return rc;
+	reading_set_user(c->reading, &c->back);
+	/* leave the answer at least half of the window */
+	need = reading_room(c->reading) / 2;
+	return reading_context(c->reading, turns, need < rq->per_choice + 80 ? need : rq->per_choice + 80,
+			       err);
+}
+
+static int reserve(struct req *rq, const struct eng_model *em, struct err *err)
+{
+	struct eng *g = rq->g;
+	struct buf turns = BUF_INIT(ENG_MSGS_MAX * 4u);
+	enum guard_role last;
+	size_t ctx = 0;
+	int rc;
+
+	rq->ch = FAULT("engine.admit") ? NULL : calloc(rq->n, sizeof(*rq->ch));
+	if (rq->ch == NULL)
+		return err_set(err, E_BUSY, "memory");
+	rq->active = true;
+	g->active++;
+	gp_turns(rq->msgs, rq->n_msgs, &turns, &last);
+	buf_puts(&turns, last == GUARD_AGENT ? GP_USER GP_AGENT : GP_AGENT);
+	(void)model_tokenize(g->model[g->guard_ix].m, buf_span(&turns), TOK_CONT, NULL, 0, &ctx);
+	ctx = ctx < CONTEXT_MAX ? ctx : CONTEXT_MAX;
+	rc = buf_ok(&turns) ? 0 : E_RANGE;
+	if (rc == 0)
+		rc = reading_new(g->guard, GUARD_USER, rq->scan_need, &rq->reading, err);
+	for (uint32_t i = 0; i < rq->n && rc == 0; i++)
+		rc = make_choice(rq, i, em, buf_span(&turns),
+				 (uint32_t)ctx + rq->per_choice + rq->per_choice / 4 + 80, err);
+	buf_wipe_free(&turns);
+	if (rc != 0) {
+		struct scan *keep = rq->scan;
+
+		rq->scan = NULL;
+		req_drop_work(rq);
+		rq->scan = keep;
+		return rc;
+	}
+	rq->back = (struct rback){rq, -1};
+	reading_set_user(rq->reading, &rq->back);
+	return 0;
+}
+
+/* The prompt's check goes on, or is decided. */
+static void scan_go(struct req *rq)
+{
+	const struct decision *d;
+	struct err err = {0};
+	int rc = scan_next(rq->scan, rq->reading, &err);
+
+	if (rc == 1)
+		return;
+	if (rc < 0) {
+		struct verdict v = {.code = rc};
+
+		scan_verdict(rq->scan, &v);
+	}
+	d = scan_decision(rq->scan);
+	rq->guard_tokens += scan_tokens(rq->scan);
+	rq->state = RQ_INTENT;
+	rq->since_ms = rq->g->now_ms;
+	req_send_intent(rq, d->action, d);
+	if (!decide_passes(d->action)) {
+		rq->fail = d->action == DA_ERROR ? RS_GUARD_DOWN : RS_PROMPT_BLOCKED;
+		req_send_outcome(rq, OS_BLOCKED, rq->fail);
+		return;
+	}
+	reading_free(rq->reading);
+	rq->reading = NULL;
+	scan_free(rq->scan);
+	rq->scan = NULL;
+}
+
+void req_scan_verdict(struct req *rq, const struct verdict *v)
+{
+	scan_verdict(rq->scan, v);
+	scan_go(rq);
+}
+
+static int prefill(struct req *rq, struct err *err)
+{
+	struct want none = {.rows = WANT_NONE};
+
+	for (uint32_t i = 0; i < rq->n; i++) {
+		job_id job;
+		int rc = seq_append(rq->ch[i].seq, rq->ids, rq->n_ids, &none, &job, err);
+
+		if (rc != 0)
+			return rc;
+		req_tag(rq, &rq->ch[i].tag, job, (int)i, true);
+	}
+	return 0;
+}
+
+/* 1: admitted or ended; 0: no memory now. */
+static int admit(struct req *rq)
+{
+	struct eng *g = rq->g;
+	const struct eng_model *em = eng_chat_model(g, rq->model_ix);
+	struct err err = {0};
+	int rc = 0;
+
+	if (em == NULL || !g->policy_ok || g->guard == NULL || g->guard_ix == ENG_MODELS ||
+	    guard_state(g->guard, NULL) != GUARD_READY) {
+		req_unqueue(rq);
+		req_refuse(rq, em ? RS_GUARD_DOWN : RS_NO_MODEL, 2000, 0, 0);
+		return 1;
+	}
+	if (rq->scan == NULL)
+		rc = scan_new(g->model[g->guard_ix].m, &g->policy, rq->grant.tier, rq->msgs, rq->n_msgs,
+			      &rq->scan, &rq->scan_need, &err);
+	if (rc == 0)
+		rc = reserve(rq, em, &err);
+	if (rc == E_BUSY || rc == E_NOMEM)
+		return 0;
+	req_unqueue(rq);
+	if (rc != 0) {
+		log_ev(LOG_WARN_LV, "admit", "code=%d why=\"%s\"", rc, err.text);
+		req_refuse(rq, RS_NO_ROOM, 5000, 0, 0);
+		return 1;
+	}
+	rq->state = RQ_CHECK;
+	rq->since_ms = g->now_ms;
+	if (prefill(rq, &err) != 0) {
+		req_refuse(rq, RS_INTERNAL, 0, 0, 0);
+		return 1;
+	}
+	scan_go(rq);
+	return 1;
+}
+
+void eng_admit_queue(struct eng *g)
+{
+	while (g->queue && admit(g->queue))
+		;
+}
