@@ -7,7 +7,7 @@ libedge_a_SOURCES = daemon/http_strict.h daemon/http_strict.c \
 	daemon/front_conn.c daemon/reply.h daemon/reply.c daemon/sse.h daemon/sse.c \
 	daemon/http.h daemon/http_priv.h daemon/http_mhd.c daemon/http_pump.c daemon/http_server.c \
 	daemon/gate.h daemon/gate_role.c daemon/gate_req.c daemon/route.c daemon/ep_chat.c daemon/ep_models.c \
-	daemon/ep_enroll.c daemon/ep_receipts.c daemon/ep_health.c daemon/ep_notfound.c
+	daemon/ep_enroll.c daemon/ep_receipts.c daemon/ep_health.c daemon/ep_notfound.c daemon/admin_verbs.h daemon/admin_role.c
 libedge_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(MHD_CFLAGS) \
 	$(OPENSSL_CFLAGS)
 EDGE_LIBS = libedge.a libdaemon.a $(WIRE_LIBS) $(JANSSON_LIBS) $(MHD_LIBS) $(OPENSSL_LIBS) $(INIH_LIBS) \
@@ -33,3 +33,11 @@ fuzz_fz_http_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS)
 fuzz_fz_http_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 fuzz_fz_http_LDADD = $(EDGE_LIBS)
 endif
+
+# front, gate and admin as real roles, driven over TLS; store and engine are doubles on the wire
+check_PROGRAMS += tests/edge/rig
+tests_edge_rig_SOURCES = tests/edge/rig.c
+tests_edge_rig_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS)
+tests_edge_rig_LDADD = $(EDGE_LIBS)
+TESTS += tests/edge/edge_test.py
+EXTRA_DIST += tests/edge/edge_test.py

@@ -15,7 +15,8 @@
 #include "log.h"
 
 #define LINGER_MS 2000
-#define INNER_BUFFER (64 * 1024)
+#define INNER_BUFFER (32 * 1024)
+#define TCP_BUFFER (128 * 1024) /* what a client that does not read can hold of the kernel's memory */
 #define EDGES (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 /* ---- addresses and limits ---- */
@@ -136,7 +137,7 @@ static void take(struct front *f, int tcp, const struct sockaddr_storage *ss)
 {
 	struct fconn *c = conn_new(f, tcp, ss);
 	struct epoll_event ev = {.events = EDGES};
-	int on = 1;
+	int on = 1, size = TCP_BUFFER;
 
 	if (c == NULL) {
 		f->refused++;
@@ -145,6 +146,7 @@ static void take(struct front *f, int tcp, const struct sockaddr_storage *ss)
 	}
 	setsockopt(tcp, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(tcp, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(tcp, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	ev.data.ptr = &c->tcp_ref;
 	if (FAULT("front.epoll") || epoll_ctl(f->ep, EPOLL_CTL_ADD, tcp, &ev) < 0)
 		front_close(f, c);

@@ -54,6 +54,7 @@ void http_gone(struct http_conn *c); /* its client is gone: ends at once; done a
 
 struct span http_method(const struct http_req *q);
 struct span http_path(const struct http_req *q); /* without query */
+struct span http_query(const struct http_req *q); /* behind the '?', at most 255 bytes; raw */
 struct span http_body(const struct http_req *q);
 const struct bearer *http_bearer(const struct http_req *q); /* the secret was wiped before */
 bool http_vietnamese(const struct http_req *q);

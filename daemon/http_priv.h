@@ -46,8 +46,8 @@ struct http_conn {
 	size_t down_off, down_n;
 	uint64_t deadline, moved;      /* monotonic ms; deadline 0 = none */
 	/* of the current head */
-	char method[STRICT_METHOD_MAX + 1], path[HTTP_PATH_MAX];
-	size_t path_n;
+	char method[STRICT_METHOD_MAX + 1], path[HTTP_PATH_MAX], query[HTTP_PATH_MAX];
+	size_t path_n, query_n;
 	struct bearer bearer;
 	struct id id;
 	bool vietnamese;

@@ -148,6 +148,10 @@ static void take_head(struct http_conn *c, const struct strict_head *s)
 	if (c->path_n > sizeof(c->path))
 		c->path_n = 0; /* longer than anything here: not found */
 	memcpy(c->path, s->target.p, c->path_n);
+	c->query_n = end ? s->target.n - (size_t)(end + 1 - s->target.p) : 0;
+	if (c->query_n > sizeof(c->query))
+		c->query_n = 0;
+	memcpy(c->query, end ? end + 1 : "", c->query_n);
 	c->vietnamese = s->vietnamese;
 	c->last = s->close;
 	c->since = c->h->now;

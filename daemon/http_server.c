@@ -11,7 +11,7 @@
 #include "fault.h"
 #include "http_priv.h"
 
-#define INNER_BUFFER (64 * 1024)
+#define INNER_BUFFER (32 * 1024)
 
 int http_new(const struct http_limits *lim, const struct http_ops *ops, void *user,
 	     struct http **out, struct err *err)
@@ -208,6 +208,11 @@ struct span http_method(const struct http_req *q)
 struct span http_path(const struct http_req *q)
 {
 	return span_of(q->c->path, q->c->path_n);
+}
+
+struct span http_query(const struct http_req *q)
+{
+	return span_of(q->c->query, q->c->query_n);
 }
 
 struct span http_body(const struct http_req *q)
