@@ -193,8 +193,10 @@ static inline unsigned ak_send(struct ak *a, unsigned officer, struct stmt *s, c
 
 	memcpy(s->aud, a->k.aud, 32);
 	s->kid = a->k.off[officer];
-	if (stmt_write(s, &b) < 0)
-		abort();
+	if (stmt_write(s, &b) < 0) {
+		buf_free(&b); /* a fault point in the buffer */
+		return 0;
+	}
 	stmt_sign(buf_span(&b), a->k.sk[officer], sig);
 	jw_init(&w, &body);
 	jw_obj(&w);
