@@ -467,8 +467,10 @@ int aset_feed(struct aset *a, uint64_t index, struct span entry, struct fed *fed
 		return E_OK;
 	memset(fed, 0, sizeof(*fed));
 	e = canon_parse_any(entry, err);
-	if (e == NULL)
-		return err_prefix(err, "entry %llu", (unsigned long long)index);
+	if (e == NULL) {
+		err_prefix(err, "entry %llu", (unsigned long long)index);
+		return E_CRYPTO;
+	}
 	t = jx_str(e, "t");
 	if (!jx_int(e, "ts", 0, INT64_MAX, &ts))
 		rc = err_set(err, E_CRYPTO, "no time");
@@ -481,5 +483,7 @@ int aset_feed(struct aset *a, uint64_t index, struct span entry, struct fed *fed
 	else if (span_eq(t, SPAN_LIT("authority")))
 		rc = feed_authority(a, index, entry, e, ts, fed, err);
 	json_decref(e);
-	return rc < 0 ? err_prefix(err, "entry %llu", (unsigned long long)index) : E_OK;
+	if (rc < 0)
+		err_prefix(err, "entry %llu", (unsigned long long)index);
+	return rc;
 }
