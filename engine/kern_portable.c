@@ -108,22 +108,64 @@ static float tree8(const float *s)
 	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
 }
 
+/* Four floats side by side; compilers without such registers take them one by one. */
+typedef float f4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+static inline f4 load4(const float *p)
+{
+	return *(const f4 *)p;
+}
+
+/* R rows by C columns; both are constants where it is called. */
+static inline __attribute__((always_inline)) void tile(const unsigned R, const unsigned C,
+						       const float *w, size_t ldw, const float *x,
+						       size_t ldx, unsigned k, float *y, size_t ldy)
+{
+	f4 lo[4] = {{0}}, hi[4] = {{0}};
+	unsigned i = 0;
+
+	for (; i + 8 <= k; i += 8) {
+#pragma GCC unroll 2
+		for (unsigned r = 0; r < R; r++) {
+			f4 a = load4(w + r * ldw + i), b = load4(w + r * ldw + i + 4);
+#pragma GCC unroll 2
+			for (unsigned c = 0; c < C; c++) {
+				lo[r * C + c] += a * load4(x + c * ldx + i);
+				hi[r * C + c] += b * load4(x + c * ldx + i + 4);
+			}
+		}
+	}
+#pragma GCC unroll 2
+	for (unsigned r = 0; r < R; r++)
+#pragma GCC unroll 2
+		for (unsigned c = 0; c < C; c++) {
+			float s[8];
+
+			memcpy(s, &lo[r * C + c], 16);
+			memcpy(s + 4, &hi[r * C + c], 16);
+			for (unsigned j = 0; i + j < k; j++)
+				s[j] += w[r * ldw + i + j] * x[c * ldx + i + j];
+			y[c * ldy + r] = tree8(s);
+		}
+}
+
 static void gemm(const float *w, size_t ldw, unsigned rows, const float *x, size_t ldx,
 		 unsigned cols, unsigned k, float *y, size_t ldy)
 {
-	for (unsigned c = 0; c < cols; c++)
-		for (unsigned r = 0; r < rows; r++) {
-			const float *a = w + r * ldw, *b = x + c * ldx;
-			float s[8] = {0};
-			unsigned i = 0;
+	unsigned c, r;
 
-			for (; i + 8 <= k; i += 8)
-				for (int j = 0; j < 8; j++)
-					s[j] += a[i + j] * b[i + j];
-			for (int j = 0; i < k; i++, j++)
-				s[j] += a[i] * b[i];
-			y[c * ldy + r] = tree8(s);
-		}
+	for (c = 0; c + 2 <= cols; c += 2) {
+		for (r = 0; r + 2 <= rows; r += 2)
+			tile(2, 2, w + r * ldw, ldw, x + c * ldx, ldx, k, y + c * ldy + r, ldy);
+		if (r < rows)
+			tile(1, 2, w + r * ldw, ldw, x + c * ldx, ldx, k, y + c * ldy + r, ldy);
+	}
+	if (c == cols)
+		return;
+	for (r = 0; r + 2 <= rows; r += 2)
+		tile(2, 1, w + r * ldw, ldw, x + c * ldx, ldx, k, y + c * ldy + r, ldy);
+	if (r < rows)
+		tile(1, 1, w + r * ldw, ldw, x + c * ldx, ldx, k, y + c * ldy + r, ldy);
 }
 
 static void half_to_f32(const uint16_t *h, float *out, size_t n)

@@ -171,6 +171,36 @@ static void odd_widths_are_exact(void **st)
 		assert_true(golden_own(&s, 67, *k, 67) <= 2e-4);
 }
 
+static void smallest_and_many_headed_shapes_are_exact(void **st)
+{
+	struct shape tiny = {.embd = 2,
+			     .layers = 1,
+			     .heads = 1,
+			     .kv_heads = 1,
+			     .head_dim = 2,
+			     .ff = 1,
+			     .vocab = SMALL_VOCAB,
+			     .context = 300,
+			     .scale = 0.5f};
+	struct shape heads = {.embd = 16,
+			      .layers = 2,
+			      .heads = 130,
+			      .kv_heads = 1,
+			      .head_dim = 2,
+			      .ff = 9,
+			      .vocab = SMALL_VOCAB,
+			      .context = 300,
+			      .scale = 0.5f};
+
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		assert_true(golden_own(&tiny, 80, *k, 80) <= 2e-4);
+		assert_true(golden_own(&heads, 80, *k, 33) <= 2e-4);
+		heads.kv_heads = 65;
+		assert_true(golden_own(&heads, 80, *k, 80) <= 2e-4);
+		heads.kv_heads = 1;
+	}
+}
+
 static void positions_above_8192_match_float64(void **st)
 {
 	struct shape s = two_layers;
@@ -196,6 +226,7 @@ int main(void)
 	    cmocka_unit_test(head_dim_comes_from_key_length),
 	    cmocka_unit_test(missing_output_is_tied),
 	    cmocka_unit_test(odd_widths_are_exact),
+	    cmocka_unit_test(smallest_and_many_headed_shapes_are_exact),
 	    cmocka_unit_test(positions_above_8192_match_float64),
 	};
 
