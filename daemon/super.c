@@ -340,7 +340,8 @@ static void one_round(struct super *s, int timeout_ms)
 	for (int i = 0; i < N_ROLES; i++)
 		if (s->proc[order[i]].ch) {
 			of[n] = &s->proc[order[i]];
-			pf[n++] = (struct pollfd){.fd = chan_fd(of[n]->ch), .events = POLLIN};
+			pf[n] = (struct pollfd){.fd = chan_fd(of[n]->ch), .events = POLLIN};
+			n++;
 		}
 	if (poll(pf, (nfds_t)n, timeout_ms) < 0 && errno != EINTR)
 		fatal("poll", "errno=%d", errno);
