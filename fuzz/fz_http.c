@@ -1,10 +1,18 @@
 /* fz_http.c - head, framing and JSON checks on any bytes: no crash, and what passes is bounded. */
+#include <sodium.h>
+
 #include "bearer.h"
 #include "http_strict.h"
 #include "log.h"
 #include "req_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	return sodium_init() < 0;
+}
 
 static void feed_body(struct span rest, const struct strict_head *h)
 {

@@ -40,13 +40,15 @@ def make_certs(d):
 class Rig:
     count = 0
 
-    def __init__(self, d, *conf, cert=None):
+    def __init__(self, d, *conf, cert=None, fault=None):
         self.dir, self.lines, self.cert = d, [], cert
         Rig.count += 1
         self.sock = os.path.join(d, "admin-%d.sock" % Rig.count)
         self.err = open(os.path.join(d, "stderr-%d" % Rig.count), "w+")
         # the sandboxed roles are not dumpable, so the leak checker cannot attach to them
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+        if fault:
+            env["SALLYPORT_FAULT"] = fault
         self.p = subprocess.Popen([RIG, d + "/cert.pem", d + "/key.pem", d + "/ca.pem", self.sock, *conf],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err,
                                   text=True, bufsize=1, env=env)
@@ -58,7 +60,7 @@ class Rig:
             try:
                 if self.get("/readyz")[0] == 200:
                     return
-            except OSError:
+            except (OSError, IndexError):
                 pass
             time.sleep(0.05)
         raise AssertionError("never ready")
@@ -740,10 +742,40 @@ def limits_hold_before_the_handshake(d):
         r.stop()
 
 
+FAULTS = ("front.accept front.epoll front.ssl front.pair pump.ssl_read pump.ssl_write pump.send pump.recv "
+          "http.req http.answer http.stream http.recv http.send http.pair http.table http.mhd_add gate.greq "
+          "gate.conn admin.req body.memfd").split()
+
+
+def one_failing_call_ends_one_connection_and_nothing_else(d):
+    if subprocess.run([RIG, "has-faults"]).returncode:
+        print("    (skipped: built without --enable-fault)")
+        return
+    for point in FAULTS:
+        for nth in (2,):
+            r = Rig(d, fault="%s:%d" % (point, nth))
+            try:
+                good = 0
+                for _ in range(12):
+                    try:
+                        st, h, body = r.chat("tokens=3" + ("x" * 70000 if point == "body.memfd" else ""),
+                                             stream=True)
+                        good = good + 1 if st == 200 and b"[DONE]" in body else 0
+                    except (OSError, IndexError, ValueError):
+                        good = 0
+                    if good == 6:
+                        break
+                assert good == 6, (point, nth, good, r.stderr()[-500:])
+                assert json.loads(r.chat("tokens=2")[2])["choices"][0]["message"]["content"] == "t1 t2 "
+            finally:
+                r.stop()
+
+
 SHARED = [v for k, v in list(globals().items()) if callable(v) and getattr(v, "__code__", None)
           and v.__code__.co_varnames[:1] == ("r",) and v.__code__.co_argcount == 1]
 SHARED.sort(key=lambda t: t is a_drain_finishes_what_runs)  # last: nothing is served after it
-ALONE = [required_certificates_and_names_are_required, limits_hold_before_the_handshake]
+ALONE = [required_certificates_and_names_are_required, limits_hold_before_the_handshake,
+         one_failing_call_ends_one_connection_and_nothing_else]
 
 
 def main():

@@ -556,6 +556,13 @@ int main(int argc, char **argv)
 		return role_run(strcmp(argv[2], "front") == 0  ? &front_ops
 				: strcmp(argv[2], "gate") == 0 ? &gate_ops
 							       : &admin_ops);
+	if (argc == 2 && strcmp(argv[1], "has-faults") == 0) {
+#ifdef SP_FAULT
+		return 0;
+#else
+		return 1;
+#endif
+	}
 	if (argc < 5)
 		return 2;
 	cert = argv[1];
