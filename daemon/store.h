@@ -20,6 +20,7 @@
 
 #define PEERS_MAX 65536u
 #define PENDS_MAX 4096u
+#define SINGLE_BURST 200 /* refusals with an entry of their own at once; then 20 a second */
 #define PEER_WAIT_MS 500
 #define HELLO_WAIT_MS 3000
 #define BEAT_MS 250

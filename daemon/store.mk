@@ -36,3 +36,11 @@ TESTS += tests/cut_store
 tests_cut_store_SOURCES = tests/cut_store.c $(STORE_DRV)
 tests_cut_store_CPPFLAGS = $(STORE_TEST_CPPFLAGS)
 tests_cut_store_LDADD = $(STORE_TEST_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/t_store_role
+TESTS += tests/t_store_role
+tests_t_store_role_SOURCES = tests/t_store_role.c $(STORE_DRV)
+tests_t_store_role_CPPFLAGS = $(STORE_TEST_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_t_store_role_LDADD = $(STORE_TEST_LIBS) $(CMOCKA_LIBS)
+endif

@@ -7,7 +7,6 @@
 
 #define FLOOD_MS 10000
 #define SINGLE_PER_S 20
-#define SINGLE_BURST 200
 #define FLOOD_COUNT_MAX (1ull << 40)
 
 bool store_single_ok(struct store *s)

@@ -1,6 +1,8 @@
 /* store_fold.c - see store_fold.h. */
 #include "store_fold.h"
 
+#include "fault.h"
+
 int fold_init(struct fold *f)
 {
 	*f = (struct fold){.last_ts = 0};
@@ -101,6 +103,8 @@ int fold_apply(struct fold *f, const struct ev *e, uint64_t ix, struct lease **l
 	}
 	if (lp)
 		*lp = l;
+	if (FAULT("store.after_fold")) /* a place to be killed at: applied, not yet in the log */
+		return E_NOMEM;
 	return rc;
 }
 

@@ -287,7 +287,7 @@ static void flush_group(struct slog *s)
 		}
 	}
 	if (FAULT("slog.after_commit"))
-		poison(s, &err);
+		poison(s, &err); /* durable, and nobody is told */
 	finish_group(s, rc);
 }
 
@@ -342,6 +342,8 @@ static struct slog_job *open_hold(struct slog *s, struct slog_job *j)
 		pthread_cond_wait(&s->cond, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 	inner = h->head;
+	if (FAULT("slog.hold"))
+		poison(s, &(struct err){.text = "fault"});
 	free(h);
 	slog_job_free(j);
 	atomic_fetch_sub(&s->queued, 1);

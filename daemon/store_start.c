@@ -187,6 +187,7 @@ int store_start(struct role *r, struct err *err)
 	start_clock(s);
 	s->hello_by = clock_mono_ms() + HELLO_WAIT_MS;
 	s->bucket_at = clock_mono_ms();
+	s->bucket = SINGLE_BURST;
 	if (s->found.size && !s->found.clean)
 		s->started_at = clock_mono_ms(); /* else nothing can have been lost */
 	lc.w = w;

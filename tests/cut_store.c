@@ -137,8 +137,7 @@ int main(int argc, char **argv)
 	char base[160] = "";
 	uint64_t t0 = clock_mono_ms(), acks = 0;
 
-	if (sodium_init() < 0)
-		return 1;
+	drv_main(argc, argv);
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--cuts") == 0)
 			cuts = (unsigned)strtoul(argv[i + 1], NULL, 10);

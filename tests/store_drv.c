@@ -50,7 +50,6 @@ static void give_file(struct drv *d, const char *name, int fd)
 
 static void child(struct drv *d, int ctl)
 {
-	char env[160];
 	int null = open("/dev/null", O_RDWR), err = null;
 
 	if (getenv("DRV_VERBOSE"))
@@ -61,11 +60,21 @@ static void child(struct drv *d, int ctl)
 	for (int fd = 4; fd < 256; fd++)
 		close(fd);
 	fcntl(3, F_SETFD, FD_CLOEXEC);
-	if (d->fault) {
-		snprintf(env, sizeof(env), "%s", d->fault);
-		setenv("SALLYPORT_FAULT", env, 1);
+	if (d->fault) { /* a new image: this one has looked at its environment long ago */
+		setenv("SALLYPORT_FAULT", d->fault, 1);
+		fcntl(3, F_SETFD, 0);
+		execl("/proc/self/exe", "store", "--as-store", (char *)NULL);
+		_exit(127);
 	}
 	_exit(role_run(&store_ops));
+}
+
+void drv_main(int argc, char **argv)
+{
+	if (sodium_init() < 0)
+		exit(1);
+	if (argc == 2 && strcmp(argv[1], "--as-store") == 0)
+		exit(role_run(&store_ops));
 }
 
 static void send_conf(struct drv *d)
@@ -228,15 +237,34 @@ bool drv_start(struct drv *d, bool wait_ready)
 	return drv_until(d, wait_ready ? &d->ready : &never, wait_ready ? 10000 : 0) || !wait_ready;
 }
 
+void drv_engine_restart(struct drv *d)
+{
+	static const bool never;
+
+	chan_close(d->eng);
+	chan_close(d->eng_c);
+	drv_until(d, &never, 0);
+	d->engine_boot = id_random();
+	d->ready = false;
+	d->eng = give(d, R_ENGINE, CH_DATA);
+	d->eng_c = give(d, R_ENGINE, CH_CTRL);
+	hello(d);
+}
+
 void drv_kill(struct drv *d)
 {
-	struct req *r, *tmp;
 	int st;
 
 	kill(d->pid, SIGKILL);
-	/* what it had sent before it died was received: those are acknowledgements too */
 	waitpid(d->pid, &st, 0);
-	drv_poll(d, 0);
+	drv_reap(d);
+}
+
+void drv_reap(struct drv *d)
+{
+	struct req *r, *tmp;
+
+	drv_poll(d, 0); /* what it sent before it died counts as acknowledged too */
 	d->pid = 0;
 	drop_all(d);
 	HASH_ITER(hh, d->reqs, r, tmp)

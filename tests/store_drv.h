@@ -68,6 +68,8 @@ struct drv {
 	uint64_t lost;          /* findings */
 };
 
+/* First call of main(): with --as-store the program is the store process itself. */
+void drv_main(int argc, char **argv);
 /* Makes a realm under dir (which must not exist) with two officers and no log yet. */
 void drv_realm(struct drv *d, const char *dir);
 void drv_realm_free(struct drv *d);
@@ -86,6 +88,10 @@ void drv_outcome(struct drv *d, struct req *r, enum outcome_state st);
 void drv_serve(struct drv *d, struct msg_in *in); /* one message of store */
 /* SIGKILL and reap. Requests that no engine would still know are forgotten. */
 void drv_kill(struct drv *d);
+/* As drv_kill for a process that ended by itself and was waited for. */
+void drv_reap(struct drv *d);
+/* The engine dies and comes back with another boot and nothing in its hands. */
+void drv_engine_restart(struct drv *d);
 /* DRAIN and reap; gives the exit status. */
 int drv_stop(struct drv *d);
 /* Looks every new acknowledgement up in the log folder; counts d->lost. */
