@@ -336,6 +336,85 @@ static void one_decided_case_makes_one_key(void **st)
 	assert_int_equal(make_key(&p.id, &p.subject.id, &err), E_CRYPTO);
 }
 
+static json_t *vector(const char *name)
+{
+	const char *dir = getenv("SRCDIR");
+	char path[512];
+	json_t *o;
+
+	snprintf(path, sizeof(path), "%s/tests/vectors/%s", dir ? dir : ".", name);
+	o = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+	if (o == NULL)
+		fail_msg("cannot read %s", path);
+	return o;
+}
+
+static void statements_made_by_other_tools_are_read_written_and_verified(void **st)
+{
+	json_t *v = vector("statement.json"), *one;
+	uint8_t want[32];
+	size_t i;
+
+	assert_true(jx_hex(v, "case_digest", want, 32));
+	json_array_foreach(json_object_get(v, "statements"), i, one)
+	{
+		struct span text = jx_str(one, "statement");
+		struct buf b = BUF_INIT(CANON_MAX);
+		uint8_t sig[STMT_SIG], pub[32], d[32];
+		struct stmt s;
+		struct err err;
+
+		if (stmt_parse(text, &s, &err) < 0)
+			fail_msg("%s: %s", json_string_value(json_object_get(one, "verb")), err.text);
+		assert_int_equal(stmt_write(&s, &b), E_OK);
+		assert_true(span_eq(buf_span(&b), text));
+		assert_true(jx_b64(one, "sig", sig, sizeof(sig)) && jx_hex(one, "pub", pub, 32));
+		assert_true(stmt_verify(text, pub, sig));
+		sig[5] ^= 1;
+		assert_false(stmt_verify(text, pub, sig));
+		if (s.verb == VB_CASE_OPEN) {
+			case_digest(&s.payload, d);
+			assert_memory_equal(d, want, 32);
+		}
+		buf_free(&b);
+	}
+	assert_true(i >= VB_COUNT);
+	json_decref(v);
+}
+
+static void a_genesis_made_by_other_tools_is_read_and_written(void **st)
+{
+	json_t *v = vector("genesis.json");
+	struct span doc = jx_str(v, "document");
+	struct buf b = BUF_INIT(CANON_MAX);
+	uint8_t digest[32], want[32];
+	char words[GENESIS_WORDS], expect[GENESIS_WORDS] = "";
+	struct genesis g;
+	struct err err;
+
+	if (genesis_parse(doc, &g, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(genesis_write(&g, &b), E_OK);
+	assert_true(span_eq(buf_span(&b), doc));
+	sha256(doc, digest);
+	assert_true(jx_hex(v, "digest", want, 32));
+	assert_memory_equal(digest, want, 32);
+	genesis_words(digest, words);
+	for (size_t i = 0; i < 8; i++) {
+		json_t *ix = json_array_get(json_object_get(v, "word_indexes"), i);
+
+		if (i)
+			strcat(expect, " ");
+		strcat(expect, genesis_word_list[json_integer_value(ix)]);
+	}
+	assert_string_equal(words, expect);
+	for (int i = 0; i < 256; i++)
+		for (int j = 0; j < i; j++)
+			assert_string_not_equal(genesis_word_list[i], genesis_word_list[j]);
+	buf_free(&b);
+	json_decref(v);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -354,6 +433,8 @@ int main(void)
 	    T(stopping_needs_one_and_lifting_needs_two),
 	    T(settings_change_only_from_the_version_they_were_made_for),
 	    T(one_decided_case_makes_one_key),
+	    T(statements_made_by_other_tools_are_read_written_and_verified),
+	    T(a_genesis_made_by_other_tools_is_read_and_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
