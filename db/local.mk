@@ -2,7 +2,6 @@
 noinst_LIBRARIES += libdb.a
 DB_SQL = $(top_srcdir)/db/sql/001_state.sql
 EXTRA_DIST += db/embed.awk db/sql/001_state.sql
-BUILT_SOURCES += db/sql_embed.h
 CLEANFILES += db/sql_embed.h
 db/sql_embed.h: $(DB_SQL) $(top_srcdir)/db/embed.awk
 	@$(MKDIR_P) db
