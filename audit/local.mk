@@ -15,7 +15,7 @@ if HAVE_CMOCKA
 AUDIT_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AUDIT_TEST_LIBS = $(AUDIT_LIBS) $(CMOCKA_LIBS)
 AUDIT_TESTS = tests/unit/t_tlog tests/unit/t_log tests/unit/t_verify \
-	tests/unit/t_receipt
+	tests/unit/t_receipt tests/unit/t_log_cuts tests/unit/t_log_fault
 check_PROGRAMS += $(AUDIT_TESTS)
 TESTS += $(AUDIT_TESTS)
 tests_unit_t_tlog_SOURCES = tests/unit/t_tlog.c
@@ -30,4 +30,10 @@ tests_unit_t_verify_LDADD = $(AUDIT_TEST_LIBS)
 tests_unit_t_receipt_SOURCES = tests/unit/t_receipt.c tests/unit/audit_fixture.h
 tests_unit_t_receipt_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
 tests_unit_t_receipt_LDADD = $(AUDIT_TEST_LIBS)
+tests_unit_t_log_cuts_SOURCES = tests/unit/t_log_cuts.c tests/unit/audit_fixture.h
+tests_unit_t_log_cuts_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
+tests_unit_t_log_cuts_LDADD = $(AUDIT_TEST_LIBS)
+tests_unit_t_log_fault_SOURCES = tests/unit/t_log_fault.c tests/unit/audit_fixture.h
+tests_unit_t_log_fault_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
+tests_unit_t_log_fault_LDADD = $(AUDIT_TEST_LIBS)
 endif

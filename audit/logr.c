@@ -119,19 +119,25 @@ static int walk(struct logr *r, struct seg *s, uint64_t from, uint64_t at, uint6
 		struct seg_frame *f, struct err *err)
 {
 	struct segscan *sc = &r->scan;
+	bool fresh = false;
 	uint64_t off;
 	int rc;
 
-	if (sc->fd != s->fd || from < sc->win || from >= s->scanned) {
+	if (sc->fd != s->fd || from < sc->win) {
 		sc->fd = s->fd;
 		sc->bytes = s->bytes;
-		sc->off = from;
-		segscan_refresh(sc);
+		sc->win = from;
+		sc->len = 0;
 	}
 	sc->off = from;
 	for (;;) {
 		off = sc->off;
 		rc = segscan_next(sc, f, err);
+		if ((rc == E_NOTFOUND || rc == E_FORMAT) && !fresh) {
+			segscan_refresh(sc); /* the window may be older than the bytes */
+			fresh = true;
+			continue;
+		}
 		if (rc < 0)
 			return rc == E_NOTFOUND ? err_set(err, E_RANGE, "no entry %llu",
 							  (unsigned long long)index) : rc;

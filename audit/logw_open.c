@@ -374,6 +374,8 @@ static int keep_vkey(struct logw *w, struct err *err)
 
 	vkey_put(&w->key, &want);
 	buf_putc(&want, '\n');
+	if (!buf_ok(&want))
+		return err_set(err, E_NOMEM, "no memory for the log's key");
 	rc = logdir_read(w->dirfd, LOG_VKEY, VKEY_TEXT_MAX, &have, err);
 	if (rc == E_NOTFOUND)
 		rc = logdir_write(w->dirfd, LOG_VKEY, buf_span(&want), true, err);

@@ -71,6 +71,14 @@ void fault_arm(const char *name, unsigned nth, bool persistent, int err_no)
 	pthread_mutex_unlock(&lock);
 }
 
+void fault_reload(void)
+{
+	pthread_mutex_lock(&lock);
+	st.armed = false;
+	read_env();
+	pthread_mutex_unlock(&lock);
+}
+
 void fault_disarm(void)
 {
 	pthread_mutex_lock(&lock);

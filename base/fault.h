@@ -14,6 +14,8 @@ bool fault_hit(const char *name);
  * failing afterwards. err_no 0 = EIO. Any thread. */
 void fault_arm(const char *name, unsigned nth, bool persistent, int err_no);
 void fault_disarm(void);
+/* Takes SALLYPORT_FAULT as it is now: for a child that was forked, not re-executed. */
+void fault_reload(void);
 /* How many passings were seen since the last arm, and whether one was failed. */
 unsigned fault_seen(void);
 bool fault_fired(void);

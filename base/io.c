@@ -17,7 +17,7 @@ int io_write_all(int fd, const void *p, size_t n, struct err *err)
 	ssize_t r;
 
 	while (n > 0) {
-		r = FAULT("io.write") ? -1 : write(fd, s, n);
+		r = FAULT("io.write") ? -1 : write(fd, s, FAULT("io.short") ? 1 : n);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)
@@ -34,7 +34,7 @@ int io_pwrite_all(int fd, const void *p, size_t n, off_t off, struct err *err)
 	ssize_t r;
 
 	while (n > 0) {
-		r = FAULT("io.pwrite") ? -1 : pwrite(fd, s, n, off);
+		r = FAULT("io.pwrite") ? -1 : pwrite(fd, s, FAULT("io.short") ? 1 : n, off);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)
