@@ -93,6 +93,10 @@ static void refuse(struct http_conn *c, int status, enum reason code, enum stric
 	struct buf out = BUF_FIXED(c->down, sizeof(c->down));
 	struct reply r;
 
+	if (c->began) { /* an answer is under way: a second one would be a lie */
+		conn_end(c);
+		return;
+	}
 	f.detail = status == 408 ? "The request took too long to arrive." : strict_text(why);
 	if (why == SW_LARGE)
 		f.detail = NULL;
@@ -132,16 +136,14 @@ void conn_next(struct http_conn *c)
 	c->deadline = c->h->now + (c->up_n > c->up_off ? c->h->lim.head_ms : c->h->lim.idle_ms);
 }
 
-/* Reads the key out of the head and blanks it there: libmicrohttpd gets no secret. */
+/* Keeps what handlers will ask for. */
 static void take_head(struct http_conn *c, const struct strict_head *s)
 {
 	const char *end = memchr(s->target.p, '?', s->target.n);
 
 	c->bearer = (struct bearer){0};
-	if (s->has_auth) {
+	if (s->has_auth)
 		bearer_parse(s->auth, &c->bearer);
-		memset(c->up + (s->auth.p - c->up), 'x', s->auth.n);
-	}
 	memcpy(c->method, s->method.p, s->method.n);
 	c->method[s->method.n] = '\0';
 	c->path_n = end ? (size_t)(end - s->target.p) : s->target.n;
@@ -181,6 +183,7 @@ static bool read_head(struct http_conn *c)
 		return false;
 	}
 	take_head(c, &s);
+	strict_blank(c->up + c->up_off, len); /* libmicrohttpd gets no key, path or cookie */
 	strict_body_init(&c->body, &s, c->h->lim.max_body);
 	c->up_ok = c->up_off + len;
 	c->state = HS_BODY;
@@ -304,10 +307,10 @@ static bool fill_down(struct http_conn *c)
 		c->deadline = c->h->now + c->h->lim.idle_ms;
 		return true;
 	}
-	if (c->state == HS_WAIT)
-		c->began = true;
 	c->down_off = 0;
 	c->down_n = (size_t)n;
+	if (c->state == HS_WAIT || !span_starts(span_of(c->down, c->down_n), SPAN_LIT("HTTP/1.1 100")))
+		c->began = true;
 	return true;
 }
 

@@ -210,6 +210,32 @@ enum strict_why strict_head(struct span head, struct strict_head *h)
 	return h->chunked && h->has_length ? SW_BOTH : SW_OK;
 }
 
+static bool framing_name(struct span name)
+{
+	return same(name, "host") || same(name, "content-length") ||
+	       same(name, "transfer-encoding") || same(name, "expect") || same(name, "connection");
+}
+
+void strict_blank(char *head, size_t n)
+{
+	struct span left = {head, n}, line = take_line(&left), name;
+	char *at = memchr(head, ' ', line.n), *end, *colon;
+
+	for (at = at ? at + 2 : head + line.n; at < head + line.n && *at != ' '; at++)
+		*at = 'x';
+	while ((line = take_line(&left)).n > 0) {
+		at = head + (line.p - head);
+		end = at + line.n;
+		colon = memchr(at, ':', line.n);
+		name = span_of(at, colon ? (size_t)(colon - at) : line.n);
+		if (framing_name(name))
+			continue;
+		for (; at < end; at++)
+			if (at != colon)
+				*at = 'x';
+	}
+}
+
 /* ---- bodies ---- */
 
 enum { B_RAW, B_SIZE, B_SIZE_LF, B_DATA, B_DATA_CR, B_DATA_LF, B_END_CR, B_END_LF, B_DONE };

@@ -59,6 +59,11 @@ struct strict_head {
 /* Checks and reads one head that strict_scan() delimited. */
 enum strict_why strict_head(struct span head, struct strict_head *h);
 
+/* Overwrites in place, with 'x', all of a checked head that libmicrohttpd need not see: the target
+ * behind its '/', and every header but those of framing. So no path, query, cookie or key of a client
+ * is ever parsed there, and none can exhaust its pool. Framing reads the same afterwards. */
+void strict_blank(char *head, size_t n);
+
 /* Follows a body through its framing. */
 struct strict_body {
 	uint64_t left, total, max;

@@ -362,6 +362,13 @@ def no_smuggling_form_passes(r):
     assert r.chat("tokens=1")[0] == 200
 
 
+def a_good_but_greedy_head_is_served(r):
+    q = "&".join("a%d=b" % i for i in range(1200))
+    cookies = "; ".join("c%d=d" % i for i in range(500))
+    st, h, body = r.get("/healthz?" + q, "Cookie: %s\r\n" % cookies + "".join("X-%d: y\r\n" % i for i in range(90)))
+    assert st == 200 and body == b'{"status":"alive"}\n', (st, body)
+
+
 def bytes_of_a_second_request_before_the_answer_are_one_400(r):
     two = chat_bytes("tokens=3 delay=50") + chat_bytes("tokens=3")
     raw = r.raw(two)
@@ -661,6 +668,35 @@ def a_silent_store_means_no_admission(r):
     assert r.chat("tokens=1")[0] == 200
 
 
+def a_dying_engine_ends_its_answers_and_a_new_one_serves(r):
+    with r.connect() as s, r.connect() as p:
+        s.sendall(chat_bytes("hang", stream=True))
+        read_until(s, b'"role"')
+        p.sendall(chat_bytes("hang"))
+        time.sleep(0.2)
+        r.cmd("e")
+        got = read_until(s, b"0\r\n\r\n")
+        assert b'"code":"overloaded"' in got and b"[DONE]" not in got, got
+        want_error(read_one(p), 503, "overloaded")
+    time.sleep(0.5)
+    assert r.chat("tokens=2", stream=True)[0] == 200
+
+
+def a_dying_store_refuses_and_a_new_one_learns_who_is_connected(r):
+    with r.connect() as s, r.connect() as w:
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        read_one(s)
+        w.sendall(chat_bytes("x", model="mute"))
+        time.sleep(0.2)
+        at = len(r.lines)
+        r.cmd("t")
+        want_error(read_one(w), 503, "audit_unavailable")
+        r.wait("PEER ", 3, at)
+        time.sleep(0.5)
+        s.sendall(chat_bytes("tokens=2"))
+        assert read_one(s)[0] == 200
+
+
 def a_new_certificate_is_taken_and_old_connections_live_on(r):
     def serial():
         with r.connect() as s:
@@ -742,6 +778,22 @@ def limits_hold_before_the_handshake(d):
         r.stop()
 
 
+def when_gate_dies_its_clients_are_cut_at_once(d):
+    r = Rig(d)
+    try:
+        with r.connect() as s, r.connect() as idle:
+            s.sendall(chat_bytes("hang", stream=True))
+            read_until(s, b'"role"')
+            t = time.monotonic()
+            r.cmd("g")
+            read_all(s)
+            read_all(idle)
+            assert time.monotonic() - t < 1
+        r.wait("PEERGONE")
+    finally:
+        r.stop()
+
+
 FAULTS = ("front.accept front.epoll front.ssl front.pair pump.ssl_read pump.ssl_write pump.send pump.recv "
           "http.req http.answer http.stream http.recv http.send http.pair http.table http.mhd_add gate.greq "
           "gate.conn admin.req body.memfd").split()
@@ -775,7 +827,7 @@ SHARED = [v for k, v in list(globals().items()) if callable(v) and getattr(v, "_
           and v.__code__.co_varnames[:1] == ("r",) and v.__code__.co_argcount == 1]
 SHARED.sort(key=lambda t: t is a_drain_finishes_what_runs)  # last: nothing is served after it
 ALONE = [required_certificates_and_names_are_required, limits_hold_before_the_handshake,
-         one_failing_call_ends_one_connection_and_nothing_else]
+         when_gate_dies_its_clients_are_cut_at_once, one_failing_call_ends_one_connection_and_nothing_else]
 
 
 def main():

@@ -3,7 +3,8 @@
  *
  * usage: rig CERT KEY CA SOCKET [key=value ...]   (key=value: lines of [listen "public"])
  * stdout: "port N", then what the doubles saw, one line each, with monotonic milliseconds.
- * stdin: commands, one letter a line: r reload, s silent store, S store speaks, d drain, q quit.
+ * stdin: commands, one letter a line: r reload, s silent store, S store speaks, d drain, q quit,
+ * e / t a new engine / store in place of the old (its channels close), g kill gate.
  * The last user message tells the engine double what to do: "tokens=40 delay=5", "block",
  * "revoke", "hang", "long". */
 #include <errno.h>
@@ -408,6 +409,31 @@ static void main_msg(int role, struct msg_in *in)
 	fflush(stdout);
 }
 
+static struct chan *rejoin(struct chan *old, int role, enum role_id peer, int kind)
+{
+	chan_close(old);
+	return join(role, peer, kind, -1);
+}
+
+static void replace_engine(void)
+{
+	struct gen *g, *next;
+
+	HASH_ITER(hh, gens, g, next)
+		gen_drop(g);
+	for (int k = 0; k < 2; k++)
+		eg[k] = rejoin(eg[k], GATE, R_ENGINE, k);
+}
+
+static void replace_store(void)
+{
+	for (int k = 0; k < 2; k++) {
+		sg[k] = rejoin(sg[k], GATE, R_STORE, k);
+		sf[k] = rejoin(sf[k], FRONT, R_STORE, k);
+		sa[k] = rejoin(sa[k], ADMIN, R_STORE, k);
+	}
+}
+
 static void command(char c)
 {
 	struct msg_DRAIN d = {.deadline_ms = 3000};
@@ -420,6 +446,12 @@ static void command(char c)
 	} else if (c == 'd') {
 		CH_SEND(ctl[FRONT], DRAIN, &d);
 		CH_SEND(ctl[GATE], DRAIN, &d);
+	} else if (c == 'e') {
+		replace_engine();
+	} else if (c == 't') {
+		replace_store();
+	} else if (c == 'g') {
+		kill(pids[GATE], SIGKILL);
 	} else if (c == 'q') {
 		quit = true;
 	}
@@ -513,10 +545,10 @@ static void serve_all(void)
 		}
 }
 
-static void loop(void)
+static void wait_some(void)
 {
 	struct pollfd p[16];
-	int n = 0;
+	nfds_t n = 0;
 	char c[16];
 
 	for (int k = 0; k < 2; k++) {
@@ -528,17 +560,22 @@ static void loop(void)
 	for (int i = 0; i < N_ROLES; i++)
 		p[n++].fd = chan_fd(ctl[i]);
 	p[n++].fd = 0;
-	for (int i = 0; i < n; i++)
+	for (nfds_t i = 0; i < n; i++)
 		p[i].events = POLLIN;
-	while (!quit) {
-		poll(p, (nfds_t)n, gens ? 1 : 20);
-		if (p[n - 1].revents) {
-			ssize_t got = read(0, c, sizeof(c));
+	poll(p, n, gens ? 1 : 20);
+	if (p[n - 1].revents) {
+		ssize_t got = read(0, c, sizeof(c));
 
-			for (ssize_t i = 0; i < got; i++)
-				command(c[i]);
-			quit |= got <= 0;
-		}
+		for (ssize_t i = 0; i < got; i++)
+			command(c[i]);
+		quit |= got <= 0;
+	}
+}
+
+static void loop(void)
+{
+	while (!quit) {
+		wait_some();
 		serve_all();
 		run_gens();
 		beat();

@@ -217,6 +217,36 @@ static void a_good_head_is_read_correctly(void **st)
 	assert_false(h.vietnamese);
 }
 
+static void a_blanked_head_frames_the_same_and_tells_nothing(void **st)
+{
+	char head[] = "POST /secret?a=b&c=d HTTP/1.1\r\nHost: h\r\nCookie: secret=1; b=2\r\n"
+		      "Authorization: Bearer secret\r\nContent-Length: 12\r\nX-secret:secret\r\n"
+		      "Empty:\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n";
+	size_t n = sizeof(head) - 1;
+	struct strict_head h;
+
+	strict_blank(head, n);
+	assert_null(strstr(head, "secret"));
+	assert_null(strstr(head, "a=b"));
+	assert_non_null(strstr(head, "POST /xxxxxxxxxxxxxx HTTP/1.1\r\n"));
+	assert_int_equal(judge(span_of(head, n), &h), SW_OK);
+	assert_true(h.close && h.expect && h.length == 12 && !h.has_auth);
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) { /* and for all good ones */
+		char copy[512];
+		struct strict_head before;
+
+		if (heads[i].want != SW_OK)
+			continue;
+		snprintf(copy, sizeof(copy), "%s", heads[i].text);
+		judge(span_cstr(copy), &before);
+		strict_blank(copy, strlen(copy));
+		assert_int_equal(judge(span_cstr(copy), &h), SW_OK);
+		assert_int_equal(h.length, before.length);
+		assert_int_equal(h.chunked, before.chunked);
+		assert_int_equal(h.close, before.close);
+	}
+}
+
 static const struct {
 	const char *text;
 	enum strict_why want;
@@ -322,6 +352,7 @@ int main(void)
 	    cmocka_unit_test(a_head_found_byte_by_byte_is_the_same_as_at_once),
 	    cmocka_unit_test(heads_beyond_the_limits_are_refused),
 	    cmocka_unit_test(a_good_head_is_read_correctly),
+	    cmocka_unit_test(a_blanked_head_frames_the_same_and_tells_nothing),
 	    cmocka_unit_test(chunked_framing_is_exact_and_bounded),
 	    cmocka_unit_test(a_body_ends_at_its_length),
 	    cmocka_unit_test(only_well_formed_keys_become_digests),
