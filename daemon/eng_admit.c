@@ -82,8 +82,9 @@ static int make_choice(struct req *rq, unsigned i, const struct eng_model *em, s
 			      .fair_group = rq->grant.group,
 			      .priority = PRIO_NORMAL,
 			      .max_tokens = (uint32_t)rq->n_ids + rq->per_choice,
-			      .kv_type = KV_F16,
+			      .kv_type = KV_AUTO,
 			      .role = SEQ_CHAT};
+	uint32_t spare;
 	int rc;
 
 	release_init(&c->rel, (size_t)rq->per_choice * 64 + 4096);
@@ -100,8 +101,8 @@ static int make_choice(struct req *rq, unsigned i, const struct eng_model *em, s
 	reading_set_user(c->reading, &c->back);
 	/* leave the answer at least half of the window */
 	need = reading_room(c->reading) / 2;
-	return reading_context(c->reading, turns, need < rq->per_choice + 80 ? need : rq->per_choice + 80,
-			       err);
+	spare = 2 * rq->per_choice + 96;
+	return reading_context(c->reading, turns, need < spare ? need : spare, err);
 }
 
 static int reserve(struct req *rq, const struct eng_model *em, struct err *err)
@@ -126,7 +127,7 @@ static int reserve(struct req *rq, const struct eng_model *em, struct err *err)
 		rc = reading_new(g->guard, GUARD_USER, rq->scan_need, &rq->reading, err);
 	for (uint32_t i = 0; i < rq->n && rc == 0; i++)
 		rc = make_choice(rq, i, em, buf_span(&turns),
-				 (uint32_t)ctx + rq->per_choice + rq->per_choice / 4 + 80, err);
+				 (uint32_t)ctx + 2 * rq->per_choice + 128, err);
 	buf_wipe_free(&turns);
 	if (rc != 0) {
 		struct scan *keep = rq->scan;

@@ -4,3 +4,17 @@ ROLE_LIBS += libengrole.a
 libengrole_a_SOURCES = daemon/eng.h daemon/eng.c daemon/eng_load.c daemon/eng_req.c daemon/eng_admit.c \
 	daemon/eng_gen.c daemon/eng_rec.c daemon/eng_end.c daemon/engine_role.c
 libengrole_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS)
+
+if HAVE_CMOCKA
+ENGROLE_TESTS = tests/unit/t_engine_role
+check_PROGRAMS += $(ENGROLE_TESTS)
+TESTS += $(ENGROLE_TESTS)
+ENGROLE_RIG = tests/rig/engine_rig.h tests/rig/engine_rig.c
+ENGROLE_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) -iquote $(top_srcdir)/tests/rig $(SODIUM_CFLAGS) \
+	$(CMOCKA_CFLAGS)
+ENGROLE_TEST_LIBS = libengrole.a libdaemon.a libpolicy.a libengine.a $(WIRE_LIBS) $(INIH_LIBS) \
+	$(SECCOMP_LIBS) $(UTF8PROC_LIBS) -lpthread -lm $(CMOCKA_LIBS)
+tests_unit_t_engine_role_SOURCES = tests/unit/t_engine_role.c $(ENGROLE_RIG)
+tests_unit_t_engine_role_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
+tests_unit_t_engine_role_LDADD = $(ENGROLE_TEST_LIBS)
+endif

@@ -148,30 +148,15 @@ out:
 	return rc;
 }
 
-/* Sizes of sequences: enough for short prompts, up to the window. */
-static unsigned class_sizes(const struct guard *g, uint32_t out[GUARD_CLASSES])
+/* Computes the constant beginning once per role; readings fork from it. */
+static int start_prefix(struct guard *g, enum guard_role role, struct err *err)
 {
-	static const uint32_t sizes[] = {768, 1024, 1536, 2048, 4096};
-	uint32_t max = g->cfg.max_window ? g->cfg.max_window : 4096, context = model_info(g->m)->context;
-	unsigned n = 0;
-
-	max = max < context ? max : context;
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-		if (sizes[i] < max)
-			out[n++] = sizes[i];
-	out[n++] = max;
-	return n;
-}
-
-static int start_prefix(struct guard *g, enum guard_role role, unsigned cls, uint32_t size,
-			struct err *err)
-{
-	struct prefix *p = &g->pre[role][cls];
+	struct prefix *p = &g->pre[role];
 	struct seq_cfg cfg = {.cache_domain = GUARD_DOMAIN,
 			      .fair_group = GUARD_DOMAIN,
 			      .priority = PRIO_GUARD,
-			      .max_tokens = size,
-			      .kv_type = KV_F16,
+			      .max_tokens = g->text[role].n,
+			      .kv_type = KV_AUTO,
 			      .role = SEQ_GUARD};
 	struct want none = {.rows = WANT_NONE};
 	job_id job;
@@ -179,7 +164,6 @@ static int start_prefix(struct guard *g, enum guard_role role, unsigned cls, uin
 
 	if (rc != 0)
 		return rc;
-	p->max_tokens = size;
 	p->ref.prefix = p;
 	rc = seq_append(p->seq, g->text[role].ids, g->text[role].n, &none, &job, err);
 	if (rc != 0)
@@ -191,23 +175,17 @@ static int start_prefix(struct guard *g, enum guard_role role, unsigned cls, uin
 
 static int start_prefixes(struct guard *g, struct err *err)
 {
-	uint32_t sizes[GUARD_CLASSES], least = g->text[0].n + g->text[0].n_close + GUARD_CATS + 64;
-	unsigned n = class_sizes(g, sizes);
+	uint32_t least = g->text[0].n + g->text[0].n_close + GUARD_CATS + 128;
+	int rc = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		if (sizes[i] < least)
-			continue;
-		for (int role = 0; role < 2; role++) {
-			int rc = start_prefix(g, (enum guard_role)role, g->n_classes, sizes[i], err);
-
-			if (rc != 0)
-				return rc;
-		}
-		g->n_classes++;
-	}
-	if (g->n_classes == 0)
+	g->window = g->cfg.max_window ? g->cfg.max_window : 4096;
+	if (g->window > model_info(g->m)->context)
+		g->window = model_info(g->m)->context;
+	if (g->window < least)
 		return err_set(err, E_RANGE, "the guard's context is too small for its prompt");
-	return 0;
+	for (int role = 0; role < 2 && rc == 0; role++)
+		rc = start_prefix(g, (enum guard_role)role, err);
+	return rc;
 }
 
 int guard_new(struct engine *e, struct model *m, const struct guard_cfg *cfg, struct guard **out,
@@ -243,10 +221,8 @@ void guard_free(struct guard *g)
 		return;
 	reading_free(g->tester);
 	for (int role = 0; role < 2; role++) {
-		for (unsigned i = 0; i < GUARD_CLASSES; i++) {
-			guard_job_end(g, &g->pre[role][i].ref);
-			seq_free(g->pre[role][i].seq);
-		}
+		guard_job_end(g, &g->pre[role].ref);
+		seq_free(g->pre[role].seq);
 		free(g->text[role].ids);
 		buf_free(&g->text[role].rest);
 		buf_free(&g->text[role].close);

@@ -6,7 +6,6 @@
 
 #include "guard.h"
 
-#define GUARD_CLASSES 6  /* sizes of sequence, each with its own computed prefix per role */
 #define GUARD_CATS 16    /* tokens for `unsafe` and the category line */
 #define GUARD_DOMAIN UINT64_MAX /* the guard shares its prefix with nobody's cache */
 
@@ -19,7 +18,6 @@ struct jobref {
 
 struct prefix {
 	struct seq *seq;
-	uint32_t max_tokens;
 	struct jobref ref;
 	bool ready;
 };
@@ -43,8 +41,9 @@ struct guard {
 	int32_t unsafe_ids[8], tail[16];
 	uint32_t n_unsafe, n_tail;
 	struct guard_text text[2];
-	struct prefix pre[2][GUARD_CLASSES];
-	unsigned n_classes, loading; /* prefixes not computed yet */
+	struct prefix pre[2];
+	uint32_t window;  /* most tokens of a reading */
+	unsigned loading; /* prefixes not computed yet */
 	struct jobref *jobs;
 	unsigned readings;
 	uint64_t tokens;

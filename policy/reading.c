@@ -13,23 +13,23 @@ int reading_new(struct guard *g, enum guard_role role, uint32_t need, struct rea
 		struct err *err)
 {
 	const struct guard_text *t = &g->text[role];
-	struct prefix *p = NULL;
+	uint64_t max = (uint64_t)need + t->n + t->n_close + GUARD_CATS + 8;
+	struct prefix *p = &g->pre[role];
 	struct reading *r;
 	int rc;
 
-	for (unsigned i = 0; i < g->n_classes; i++) {
-		p = &g->pre[role][i];
-		if (p->max_tokens >= (uint64_t)need + t->n + t->n_close + GUARD_CATS + 8)
-			break;
-	}
-	if (p == NULL || !p->ready)
+	if (!p->ready)
 		return err_set(err, E_BUSY, "the guard is loading");
 	r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return err_set(err, E_NOMEM, "reading");
-	r->ids = calloc(p->max_tokens, sizeof(*r->ids));
+	r->max = max < g->window ? (uint32_t)max : g->window;
+	r->ids = calloc(r->max, sizeof(*r->ids));
 	rc = r->ids ? seq_fork(p->seq, t->n, &r->seq, err) : err_set(err, E_NOMEM, "reading");
+	if (rc == 0 && (rc = seq_reserve(r->seq, r->max)) != 0)
+		err_set(err, rc, "no KV room for a reading of %u tokens now", r->max);
 	if (rc != 0) {
+		seq_free(r->seq);
 		free(r->ids);
 		free(r);
 		return rc;
@@ -37,7 +37,6 @@ int reading_new(struct guard *g, enum guard_role role, uint32_t need, struct rea
 	memcpy(r->ids, t->ids, t->n * sizeof(*r->ids));
 	r->g = g;
 	r->role = role;
-	r->max = p->max_tokens;
 	r->ref.reading = r;
 	r->committed = t->n;
 	r->fixed = r->body = r->answer = r->variant = BUF_INIT(TEXT_MAX);
@@ -223,7 +222,7 @@ static int answer_pass(struct reading *r, struct err *err)
 		if (to <= r->window) {
 			if (back == 0)
 				return rc;
-			back = 0; /* the new text alone */
+			back = back > OVERLAP / 4 ? OVERLAP / 4 : 0; /* at last the new text alone */
 			continue;
 		}
 		r->window = to;

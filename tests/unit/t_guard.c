@@ -183,7 +183,7 @@ static void long_answers_are_read_in_overlapping_windows(void **s)
 
 	if (!g)
 		skip();
-	assert_int_equal(reading_new(g, GUARD_AGENT, 100, &r, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_AGENT, 500, &r, NULL), 0);
 	assert_int_equal(reading_context(r, SPAN_LIT("Count." GP_AGENT), 64, NULL), 0);
 	for (int i = 0; i < 1500; i++) {
 		buf_fmt(&text, "%d, ", i * 37);
