@@ -9,3 +9,19 @@ sallyport_SOURCES = cli/cli.h cli/main.c cli/opts.c cli/http.c cli/print.c cli/c
 sallyport_CPPFLAGS = $(AM_CPPFLAGS) $(Q_CLI) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS) $(UTF8PROC_CFLAGS)
 sallyport_LDADD = libpolicy.a libengine.a libvetting.a libaudit.a $(BASE_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) \
 	$(INIH_LIBS) $(UTF8PROC_LIBS) -lpthread -lm
+
+# the whole of the officer's commands against the real admin side of store
+check_PROGRAMS += tests/cli/admin_bridge
+tests_cli_admin_bridge_SOURCES = tests/cli/admin_bridge.c
+tests_cli_admin_bridge_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
+tests_cli_admin_bridge_LDADD = libstoreadmin.a $(DB_LIBS)
+TESTS += tests/cli/test_cli.py
+EXTRA_DIST += tests/cli/test_cli.py
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/t_cli_keys
+TESTS += tests/unit/t_cli_keys
+tests_unit_t_cli_keys_SOURCES = tests/unit/t_cli_keys.c cli/officer_key.c cli/officer_file.c cli/passphrase.c
+tests_unit_t_cli_keys_CPPFLAGS = $(AM_CPPFLAGS) $(Q_CLI) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_t_cli_keys_LDADD = $(VETTING_LIBS) $(CMOCKA_LIBS)
+endif

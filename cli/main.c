@@ -22,8 +22,8 @@ static const struct noun {
 } nouns[] = {
     {"init", cmd_init, "", "make a realm: genesis, secrets, configuration"},
     {"officer", cmd_officer, "keygen confirm ls", "officers and their keys"},
-    {"subject", cmd_subject, "new ls show suspend", "who may ask: vetted persons"},
-    {"case", cmd_case, "ls show propose sign refuse", "every sensitive change, four eyes"},
+    {"subject", cmd_subject, "new ls show suspend code tier reinstate close", "who may ask: vetted persons"},
+    {"case", cmd_case, "ls show propose sign refuse withdraw", "every sensitive change, four eyes"},
     {"queue", cmd_queue, "ls", "cases that wait for you"},
     {"key", cmd_key, "ls revoke", "API keys"},
     {"quota", cmd_quota, "show explain", "limits, and why one was hit"},
@@ -42,7 +42,7 @@ static void help(FILE *to)
 	      to);
 	for (size_t i = 0; i < N_NOUNS; i++)
 		if (nouns[i].fn)
-			fprintf(to, "  %-9s %-40s %s\n", nouns[i].name, nouns[i].verbs, nouns[i].says);
+			fprintf(to, "  %-9s %-51s %s\n", nouns[i].name, nouns[i].verbs, nouns[i].says);
 	fputs("\n  sallyport NOUN --help says more. --dry-run shows what a change would do. --yes answers questions.\n"
 	      "  SALLYPORT_REALM and SALLYPORT_SOCKET stand for --realm and --socket.\n"
 	      "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 log in, 5 separation of duties, 6 state\n"

@@ -19,7 +19,7 @@ _sallyport() {
 	'') verbs="$nouns --realm --socket -o --help --dry-run --yes" ;;
 	officer) verbs="keygen confirm ls --key --name --out" ;;
 	subject) verbs="new ls show suspend --name --org --tier --key --reason" ;;
-	case) verbs="ls show propose sign refuse --key --reason" ;;
+	case) verbs="ls show propose sign refuse withdraw --key --reason --dry-run" ;;
 	key) verbs="ls revoke --key --reason" ;;
 	quota) verbs="show explain" ;;
 	lockdown) verbs="all subject org model lift --key --reason" ;;
