@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "cli.h"
+#include "decisions.h"
 #include "entry.h"
 #include "io.h"
 #include "jsonw.h"
@@ -18,10 +19,11 @@
 
 static int usage(bool asked)
 {
-	fputs("usage: sallyport audit verify [DIR] [--vkey KEY] [--since CHECKPOINT] [-o json]\n"
+	fputs("usage: sallyport audit verify [DIR] [--vkey KEY] [--since CHECKPOINT] [--decisions] [-o json]\n"
 	      "       sallyport audit tail [DIR] [-n N] [-f] [-o json]\n"
 	      "DIR is the log folder (default: the realm's log). --vkey pins the log's key (text or file);\n"
 	      "--since proves that the log still holds what a remembered checkpoint file signed.\n"
+	      "--decisions also recomputes from the log who may do what: each statement, signature and quorum.\n"
 	      "verify exits 0 ok, 1 tampered, 2 incomplete, 3 usage.\n",
 	      asked ? stdout : stderr);
 	return asked ? 0 : VERIFY_USAGE;
@@ -58,7 +60,47 @@ static int read_key(const char *arg, struct vkey *key, struct err *err)
 	return rc;
 }
 
-static int verify(const char *dir, const char *key_arg, const char *since_file)
+/* Adds the decisions to what verify found; the exit code of both. */
+static int with_decisions(int fd, const struct verify_result *r, struct buf *out)
+{
+	struct err err = {0};
+	json_t *doc, *d = NULL;
+	int rc = decisions_check(fd, r->records, &d, &err), code = (int)r->code;
+	char *text;
+
+	if (rc < 0)
+		code = rc == E_CRYPTO ? VERIFY_TAMPERED : VERIFY_INCOMPLETE;
+	if (cli.out != OUT_JSON && cli.out != OUT_JSONL) {
+		if (rc < 0)
+			buf_fmt(out, "decisions BAD: %s\n", err.text);
+		else
+			buf_fmt(out,
+				"decisions ok: %lld statements, %lld refused, %lld authority rows; "
+				"%lld officers, %lld subjects, %lld keys\ngenesis words: %s\n",
+				json_integer_value(json_object_get(d, "statements")),
+				json_integer_value(json_object_get(d, "refused")),
+				json_integer_value(json_object_get(d, "rows")),
+				json_integer_value(json_object_get(d, "officers")),
+				json_integer_value(json_object_get(d, "subjects")),
+				json_integer_value(json_object_get(d, "keys")),
+				json_string_value(json_object_get(d, "words")));
+		json_decref(d);
+		return code;
+	}
+	doc = json_loadb(out->p, out->n, 0, NULL);
+	json_object_set_new(doc, "decisions", d ? d : json_null());
+	if (code != VERIFY_OK)
+		json_object_set_new(doc, "ok", json_false());
+	text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+	buf_reset(out);
+	buf_puts(out, text ? text : "{}");
+	buf_putc(out, '\n');
+	free(text);
+	json_decref(doc);
+	return code;
+}
+
+static int verify(const char *dir, const char *key_arg, const char *since_file, bool decisions)
 {
 	struct buf since = BUF_INIT(NOTE_MAX), out = BUF_INIT(65536);
 	struct verify_opts o = {0};
@@ -80,6 +122,8 @@ static int verify(const char *dir, const char *key_arg, const char *since_file)
 		verify_json(&r, &out);
 	else
 		verify_text(&r, &out);
+	if (decisions && code == VERIFY_OK)
+		code = with_decisions(fd, &r, &out);
 	fwrite(out.p, 1, out.n, stdout);
 out:
 	if (fd >= 0)
@@ -220,9 +264,11 @@ static int tail(const char *dir, uint64_t n, bool follow)
 
 int cmd_audit(int argc, char **argv)
 {
-	const char *since = NULL, *key = NULL, *count = NULL, *follow = NULL, *pos[1] = {NULL};
+	const char *since = NULL, *key = NULL, *count = NULL, *follow = NULL, *pos[1] = {NULL},
+		   *decisions = NULL;
 	const struct opt opts[] = {{"since", false, &since, NULL, 0},
 				   {"vkey", false, &key, NULL, 0},
+				   {"decisions", true, &decisions, NULL, 0},
 				   {"n", false, &count, NULL, 0},
 				   {"f", true, &follow, NULL, 0},
 				   {"follow", true, &follow, NULL, 0},
@@ -234,7 +280,7 @@ int cmd_audit(int argc, char **argv)
 	if (cli_opts(argc, argv, opts, pos, 1, &npos) != X_OK)
 		return VERIFY_USAGE;
 	if (strcmp(argv[1], "verify") == 0)
-		return verify(pos[0], key, since);
+		return verify(pos[0], key, since, decisions != NULL);
 	if (strcmp(argv[1], "tail") == 0)
 		return tail(pos[0], count ? strtoull(count, NULL, 10) : 10, follow != NULL);
 	return usage(false);
