@@ -394,6 +394,18 @@ int quota_each(struct quota *q, int (*fn)(void *arg, const struct quota_acct *a)
 	return rc;
 }
 
+const struct quota_acct *quota_acct(struct quota *q, enum quota_level level, const struct id *id)
+{
+	struct node *n = find(q, level, id);
+
+	return n ? &n->a : NULL;
+}
+
+uint64_t quota_version(const struct quota *q)
+{
+	return q->ver;
+}
+
 int quota_put(struct quota *q, const struct quota_acct *a)
 {
 	struct node *n;

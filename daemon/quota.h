@@ -110,6 +110,8 @@ const char *quota_what_name(enum quota_what w);
 
 /* Accounts in no order; fn returning non-zero ends the walk with that value. */
 int quota_each(struct quota *q, int (*fn)(void *arg, const struct quota_acct *a), void *arg);
+const struct quota_acct *quota_acct(struct quota *q, enum quota_level level, const struct id *id);
+uint64_t quota_version(const struct quota *q); /* of the last change */
 /* Puts an account of a snapshot back. E_CONFLICT when it is there already. */
 int quota_put(struct quota *q, const struct quota_acct *a);
 /* Same accounts with the same numbers (buckets outside of the last minute before now aside). */

@@ -1,6 +1,6 @@
 /* store.h - inside the store role: state shared by store_*.c. Not for other roles.
  *
- * Threads: the loop (control) thread owns struct store and never waits for a disk; the log writer
+ * Threads: the loop (control) thread owns struct store and never waits for a disk; log writer
  * (store_log.c); the database writer, which also runs the admin side, and the reader (store_work.c).
  * `order` is held by the loop thread while it handles a message and by the database thread while it
  * takes a decision time and a place in the log queue: so times in the log never decrease. */
@@ -90,6 +90,8 @@ struct store {
 	struct slog *log;
 	struct work *rd, *wr, *ix;   /* database reader, writer, index writer */
 	struct store_index *index;   /* index thread only, after start */
+	struct fold rep;             /* index thread: the fold of what is durable */
+	uint64_t rep_ver, rep_written, rep_at;
 	struct receipt_rows *rows;   /* not yet handed to the writer */
 	uint64_t rows_at, admin_tick_at;
 	unsigned db_jobs, owed;      /* jobs of wr not back; (writer thread) entries not durable */
@@ -215,6 +217,11 @@ void store_rcpt(struct store *s, const struct pend *p);
 void store_admin_own(struct store *s, const struct msg_ADMREQ *m); /* verbs the role answers */
 void store_adm_reply(struct store *s, const struct id *req, unsigned status, bool more,
 		     struct span body);
+/* ---- store_balance.c ---- */
+void store_balance_entry(struct store *s, struct span entry);
+void store_balance_write(struct store *s, bool now);
+void store_balance_compare(struct store *s);
+void store_balance_zone(struct store *s);
 /* ---- store_metrics.c ---- */
 void store_metrics(struct store *s, struct buf *out);
 void store_status_json(struct store *s, struct buf *out);

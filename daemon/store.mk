@@ -7,7 +7,7 @@ libstore_a_SOURCES = daemon/zone.h daemon/zone.c daemon/quota.h daemon/quota.c d
 	daemon/store_work.h daemon/store_work.c daemon/store_index.h daemon/store_index.c \
 	daemon/store_start.h daemon/store_start.c daemon/store_role.c daemon/store_auth.c \
 	daemon/store_gate.c daemon/store_req.c daemon/store_live.c daemon/store_flood.c \
-	daemon/store_db.c daemon/store_rcpt.c daemon/store_metrics.c
+	daemon/store_db.c daemon/store_rcpt.c daemon/store_metrics.c daemon/store_balance.c
 libstore_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 
 if HAVE_CMOCKA
@@ -44,3 +44,8 @@ tests_t_store_role_SOURCES = tests/t_store_role.c $(STORE_DRV)
 tests_t_store_role_CPPFLAGS = $(STORE_TEST_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_t_store_role_LDADD = $(STORE_TEST_LIBS) $(CMOCKA_LIBS)
 endif
+
+noinst_PROGRAMS += bench/bench_store
+bench_bench_store_SOURCES = bench/bench_store.c $(STORE_DRV)
+bench_bench_store_CPPFLAGS = $(STORE_TEST_CPPFLAGS)
+bench_bench_store_LDADD = $(STORE_TEST_LIBS)

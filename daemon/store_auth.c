@@ -1,4 +1,4 @@
-/* store_auth.c - what front and gate ask: connections, and requests that wait for their PEER and for
+/* store_auth.c - what front and gate ask: connections, requests that wait for their PEER or for
  * the database. Decisions are in store_gate.c. Loop thread. */
 #include <stdlib.h>
 

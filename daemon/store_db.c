@@ -283,6 +283,7 @@ static void take_settings(struct store *s, const struct db_job *j)
 	if (strcmp(j->set.timezone, s->zone_name) != 0) {
 		if (zone_load(&z, "", j->set.timezone, clock_wall_ms(), &err) == E_OK) {
 			s->f.zone = z;
+			store_balance_zone(s);
 			memcpy(s->zone_name, j->set.timezone, sizeof(s->zone_name));
 		} else {
 			log_ev(LOG_WARN_LV, "timezone", "counts from the next start");
@@ -439,6 +440,11 @@ int store_db_open(struct store *s, int state_fd, const uint8_t kek[32], struct e
 	return rc;
 }
 
+static void ix_idle(void *ctx)
+{
+	store_balance_write(ctx, false);
+}
+
 static void post(void *ctx, void (*fn)(void *), void *arg)
 {
 	role_post(((struct store *)ctx)->r, fn, arg);
@@ -451,7 +457,7 @@ int store_db_start(struct store *s, struct err *err)
 	if (rc == E_OK)
 		rc = work_start(WR_QUEUE, post, s, 0, NULL, &s->wr, err);
 	if (rc == E_OK)
-		rc = work_start(RD_QUEUE, post, s, 0, NULL, &s->ix, err);
+		rc = work_start(RD_QUEUE, post, s, 500, ix_idle, &s->ix, err);
 	if (rc == E_OK)
 		put_job(s, DBJ_START, NULL, 0, 0);
 	return rc;
@@ -460,8 +466,9 @@ int store_db_start(struct store *s, struct err *err)
 void store_db_close(struct store *s)
 {
 	work_stop(s->rd);
-	work_stop(s->wr);
 	work_stop(s->ix);
+	store_balance_write(s, true);
+	work_stop(s->wr);
 	s->rd = s->wr = s->ix = NULL;
 	store_admin_free(s->admin);
 	store_index_close(s->index);

@@ -34,10 +34,14 @@ static void ix_run(struct work_job *w)
 
 		memcpy(&n, j->entries + off, 4); /* as slog_add wrote it, on this machine */
 		rc = store_index_add(x, j->first + i, span_of(j->entries + off + 4, n), &err);
+		if (rc == E_OK)
+			store_balance_entry(j->s, span_of(j->entries + off + 4, n));
 		off += 4 + n;
 	}
 	if (rc == E_OK && work_queued(j->s->ix) == 0)
 		rc = store_index_commit(x, &err);
+	if (rc == E_OK)
+		store_balance_write(j->s, false);
 	if (rc < 0)
 		log_ev(LOG_WARN_LV, "index", "why=\"%s\"", err.text); /* caught up at next start */
 	free(j);

@@ -39,6 +39,11 @@ void store_ack(struct store *s, const struct id *lease, const struct id *req, ui
 	CH_SEND(engine(s), ACK, &m);
 }
 
+static bool after_crash(const struct store *s)
+{
+	return s->started_at && clock_mono_ms() < s->started_at + AFTER_CRASH_MS;
+}
+
 /* The engine's lease, or NULL and the breach recorded. */
 static struct lease *mine(struct store *s, const struct id *lease, const struct id *req,
 			  uint16_t type)
@@ -47,7 +52,7 @@ static struct lease *mine(struct store *s, const struct id *lease, const struct 
 
 	if (l == NULL) {
 		/* a crash may have taken a reserve that was granted and not yet durable */
-		if (clock_mono_ms() > s->started_at + AFTER_CRASH_MS)
+		if (!after_crash(s))
 			store_odd(s, R_ENGINE, type, RS_NO_GRANT, req);
 		return NULL;
 	}
@@ -111,11 +116,16 @@ void store_on_claim(struct store *s, const struct msg_CLAIM *m)
 	struct zone_now now;
 	struct slog_job *j;
 
+	if (l == NULL && after_crash(s)) { /* granted, and the crash took the reserve */
+		claim_no(s, m, RS_OVERLOADED, 1000, false);
+		return;
+	}
 	if (l == NULL || l->revoked) {
 		claim_no(s, m, l ? RS_REVOKED : RS_NO_GRANT, 0, true);
 		return;
 	}
-	if (l->born == 0) { /* its limits are not known any more: the client starts again */
+	if (l->born == 0 && (l->state == LS_RESERVED || l->state == LS_CLOSED)) {
+		/* its limits are not known any more: the client starts again */
 		claim_no(s, m, RS_OVERLOADED, 1000, false);
 		store_end_lease(s, l, RS_OVERLOADED);
 		return;

@@ -184,3 +184,19 @@ void zone_at(const struct zone *z, int64_t ms, struct zone_now *out)
 	out->day_end = day_begin(z, day + 1);
 	out->month_end = day_begin(z, month_start(month + 1));
 }
+
+uint32_t zone_yyyymm(int32_t month)
+{
+	int64_t y = 1970 + floor_div(month, 12);
+
+	return (uint32_t)(y * 100 + month - (y - 1970) * 12 + 1);
+}
+
+uint32_t zone_yyyymmdd(int32_t day)
+{
+	int64_t m = floor_div(day, 31);
+
+	while (month_start(m + 1) <= day)
+		m++;
+	return zone_yyyymm((int32_t)m) * 100 + (uint32_t)(day - month_start(m) + 1);
+}

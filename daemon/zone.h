@@ -35,4 +35,8 @@ int zone_load(struct zone *z, const char *root, const char *name, int64_t about_
 	      struct err *err);
 void zone_at(const struct zone *z, int64_t ms, struct zone_now *out);
 
+/* zone_now.day as yyyymmdd, zone_now.month as yyyymm. */
+uint32_t zone_yyyymmdd(int32_t day);
+uint32_t zone_yyyymm(int32_t month);
+
 #endif

@@ -29,6 +29,7 @@ struct req {
 	bool intent_acked, outcome_acked, checked;
 	uint64_t intent_ix, outcome_ix;
 	uint16_t denied;
+	uint64_t at[5]; /* ns: AUTH sent, AUTHOK, CLAIMOK, intent ACK, outcome ACK */
 	UT_hash_handle hh, hl;
 };
 

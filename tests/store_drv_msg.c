@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "clock.h"
 #include "receipt.h"
 #include "role.h"
 #include "store_drv.h"
@@ -30,6 +31,7 @@ struct req *drv_request(struct drv *d)
 	m.max_out = r->max_out;
 	m.model = span_cstr(d->gen.settings.model[0].name);
 	memcpy(m.digest, d->key_digest, 32);
+	r->at[0] = clock_mono_ns();
 	CH_SEND(d->gate, AUTH, &m);
 	return r;
 }
@@ -58,6 +60,7 @@ static void on_authok(struct drv *d, const struct msg_AUTHOK *m)
 
 	if (r == NULL || r->step != RQ_AUTH)
 		drv_fail("AUTHOK for nobody");
+	r->at[1] = clock_mono_ns();
 	r->lease = m->lease;
 	HASH_ADD(hl, d->by_lease, lease, sizeof(r->lease), r);
 	r->step = RQ_CLAIM;
@@ -97,6 +100,7 @@ static void on_claimok(struct drv *d, const struct msg_CLAIMOK *m)
 	if (m->cap > r->max_out)
 		drv_fail("cap above what was asked");
 	r->cap = m->cap;
+	r->at[2] = clock_mono_ns();
 	drv_intent(d, r);
 }
 
@@ -149,6 +153,7 @@ static void on_ack(struct drv *d, const struct msg_ACK *m)
 		drv_fail("ACK for nobody");
 	if (m->rseq == 1) {
 		r->intent_acked = true;
+		r->at[3] = clock_mono_ns();
 		r->intent_ix = m->index;
 		if (r->step == RQ_INTENT)
 			after_intent(d, r);
@@ -157,6 +162,7 @@ static void on_ack(struct drv *d, const struct msg_ACK *m)
 	if (r->step != RQ_OUTCOME)
 		return;
 	r->outcome_acked = true;
+	r->at[4] = clock_mono_ns();
 	r->outcome_ix = m->index;
 	r->step = RQ_DONE;
 	d->in_flight--;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "admin_verbs.h"
+#include "authority.h"
 #include "clock.h"
 #include "receipt.h"
 #include "store_drv.h"
@@ -288,6 +289,39 @@ static void a_receipt_is_given_to_its_owner_and_verifies(void **st)
 	stop_clean();
 }
 
+static int sum_month(void *arg, const struct balance_row *r)
+{
+	if (r->level == LV_SUBJECT && r->period < 1000000)
+		*(uint64_t *)arg += r->tok;
+	return 0;
+}
+
+static void balances_in_the_database_follow_the_log(void **st)
+{
+	char folder[300];
+	uint8_t kek[32];
+	uint64_t applied = 0, tok = 0;
+	struct drv_sums s;
+	struct db *db = NULL;
+	struct err err;
+
+	for (int i = 0; i < 20; i++)
+		good_request();
+	drv_kill(&d);
+	assert_true(drv_start(&d, true)); /* with balances that lag */
+	good_request();
+	stop_clean();
+	drv_sums(&d, &s);
+	snprintf(folder, sizeof(folder), "%s/state", d.dir);
+	assert_int_equal(pread(d.kek_fd, kek, 32, 0), 32);
+	assert_int_equal(db_open(folder, DB_READONLY, kek, &db, &err), 0);
+	assert_int_equal(db_applied_get(db, &applied), 0);
+	assert_int_equal(db_balance_each(db, sum_month, &tok), 0);
+	db_close(db);
+	assert_int_equal(applied, s.entries);
+	assert_int_equal(tok, s.tokens);
+}
+
 static void suspension_stops_what_runs_within_a_second(void **st)
 {
 	struct stmt s = {.verb = VB_SUBJECT_SUSPEND, .why = WHY_ABUSE};
@@ -390,6 +424,7 @@ int main(int argc, char **argv)
 		CASE(lies_about_policy_models_and_tokens_do_not_pass),
 		CASE(broken_packets_change_nothing),
 		CASE(a_receipt_is_given_to_its_owner_and_verifies),
+		CASE(balances_in_the_database_follow_the_log),
 		CASE(suspension_stops_what_runs_within_a_second),
 		CASE(beats_go_on_and_say_when_there_is_no_engine),
 		CASE(a_failing_disk_ends_the_process_and_loses_nothing),
