@@ -12,7 +12,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 ENGINE_TESTS = tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels \
 	tests/unit/t_determinism tests/unit/t_seq tests/unit/t_sched \
-	tests/unit/t_storm tests/unit/t_engine_fault
+	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
 tests_unit_t_golden_SOURCES = tests/unit/t_golden.c $(ENGINE_HELP)
@@ -39,6 +39,9 @@ tests_unit_t_storm_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_engine_fault_SOURCES = tests/unit/t_engine_fault.c $(ENGINE_HELP)
 tests_unit_t_engine_fault_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_engine_fault_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_hostile_model_SOURCES = tests/unit/t_hostile_model.c $(ENGINE_HELP)
+tests_unit_t_hostile_model_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_hostile_model_LDADD = $(ENGINE_TEST_LIBS)
 # its own copies of these files come before the library's
 tests_unit_t_mutants_SOURCES = tests/unit/t_mutants.c engine/weights.c engine/fwd.c engine/attn.c \
 	$(ENGINE_HELP)

@@ -175,7 +175,7 @@ struct gen_limit {
 	uint32_t n_end;
 	const int32_t *stop_ids; /* end too, reported as GEN_STOP_ID */
 	uint32_t n_stop;
-	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none; looked at by engine_step() */
 };
 enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
 /* Samples on from the sequence's last token (its logits row must be the one last computed: append
