@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "http.h"
 #include "id.h"
 #include "pump.h"
 #include "role.h"

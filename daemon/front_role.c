@@ -31,6 +31,7 @@ static int front_prepare(struct role *r, struct err *err)
 	struct front *f = &front;
 
 	f->role = r;
+	edge_want_fds(2 * role_conf(r)->max_connections + 128);
 	role_set_user(r, f);
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
 	OPENSSL_init_ssl(0, NULL);

@@ -1,6 +1,9 @@
 /* gate_role.c - the HTTP door: connections from front, news from store and engine, time, drain.
  * One thread; the endpoints are in ep_*.c. */
+#include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <stdio.h>
 
@@ -324,6 +327,21 @@ static struct http_limits limits_of(const struct conf *c)
 				    .max_conns = c->max_connections + 64};
 }
 
+/* jansson's memory held prompts and enrolment codes. */
+static void wipe_free(void *p)
+{
+	if (p)
+		sodium_memzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+static int gate_prepare(struct role *r, struct err *err)
+{
+	edge_want_fds(3 * role_conf(r)->max_connections + 256);
+	json_set_alloc_funcs(malloc, wipe_free);
+	return E_OK;
+}
+
 static int gate_start(struct role *r, struct err *err)
 {
 	static const struct http_ops ops = {on_request, on_done, on_taken, on_closed, on_refused};
@@ -349,6 +367,7 @@ static void gate_conf_commit(struct role *r, const struct conf *c)
 const struct role_ops gate_ops = {
     .id = R_GATE,
     .tick_ms = 50,
+    .prepare = gate_prepare,
     .start = gate_start,
     .msg = gate_msg,
     .peer = gate_peer,

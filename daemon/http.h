@@ -73,4 +73,8 @@ void http_stream(struct http_req *q, struct reply *r);
 int http_stream_put(struct http_req *q, struct span s);
 void http_stream_end(struct http_req *q);
 
+/* Raises this process's soft limit of descriptors to n when the hard limit lets it, else logs.
+ * Before the sandbox; gate needs three a connection, front two. */
+void edge_want_fds(unsigned n);
+
 #endif

@@ -245,6 +245,7 @@ static bool fill_up(struct http_conn *c)
 		c->up_n -= c->up_off;
 		c->up_ok -= c->up_off;
 		c->up_off = 0;
+		sodium_memzero(c->up + c->up_n, sizeof(c->up) - c->up_n);
 	}
 	if (!wants_bytes(c))
 		return false;

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "fault.h"
 #include "http_priv.h"
+#include "log.h"
 
 #define INNER_BUFFER (32 * 1024)
 
@@ -196,6 +198,18 @@ unsigned http_conns(const struct http *h)
 int http_fd(const struct http *h)
 {
 	return h->ep;
+}
+
+void edge_want_fds(unsigned n)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur >= n)
+		return;
+	lim.rlim_cur = n < lim.rlim_max ? n : lim.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur < n)
+		log_ev(LOG_WARN_LV, "few_descriptors", "want=%u have=%llu", n,
+		       (unsigned long long)lim.rlim_cur);
 }
 
 /* ---- what handlers may ask ---- */
