@@ -69,14 +69,15 @@ static json_t *result(const struct aset *a, const struct counts *n, int rc, uint
 	}
 	while (aset_officer_at(a, officers))
 		officers++;
-	return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:I s:s s:s s:b s:b s:o s:s}", "ok", rc == E_OK,
-			 "officers", (json_int_t)officers, "subjects", (json_int_t)n->subjects, "keys",
-			 (json_int_t)n->keys, "cases", (json_int_t)n->cases, "statements",
-			 (json_int_t)n->statements, "refused", (json_int_t)n->refused, "rows",
-			 (json_int_t)n->rows, "digest", hex, "words", words, "confirmed",
-			 aset_genesis(a, NULL) && aset_confirmed(a), "owed", aset_owed(a) != NULL,
-			 "first_bad", rc == E_OK ? json_null() : json_integer((json_int_t)bad),
-			 "message", rc == E_OK ? "" : err->text);
+	return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:I s:s s:s s:b s:b s:o s:s}", "ok",
+			 rc == E_OK, "officers", (json_int_t)officers, "subjects",
+			 (json_int_t)n->subjects, "keys", (json_int_t)n->keys, "cases",
+			 (json_int_t)n->cases, "statements", (json_int_t)n->statements, "refused",
+			 (json_int_t)n->refused, "rows", (json_int_t)n->rows, "digest", hex,
+			 "words", words, "confirmed", aset_genesis(a, NULL) && aset_confirmed(a),
+			 "owed", aset_owed(a) != NULL, "first_bad",
+			 rc == E_OK ? json_null() : json_integer((json_int_t)bad), "message",
+			 rc == E_OK ? "" : err->text);
 }
 
 int decisions_check(int dirfd, uint64_t records, json_t **out, struct err *err)

@@ -8,12 +8,12 @@
  * cb.changed run, further entries that the change owes are appended the same way -> cb.reply.
  * One write is in flight at a time; others wait in a bounded queue (then 503).
  *
- * Start: store_admin_new; then, for EVERY log entry from index 0 in order, store_admin_replay (cheap for
- * types it does not know); then store_admin_start. start verifies state.db against the log: a row
- * that no statement made, or that differs, is E_CRYPTO with the row named and the store must not
- * serve. It repairs what merely lags (a row whose entry is in the log) and appends what a crash left
- * in the outbox. On an empty log give the genesis document to store_admin_start: it becomes entry 0
- * (append log.start after store_admin_idle() says true). */
+ * Start: store_admin_new; then, for EVERY log entry from index 0 in order, store_admin_replay
+ * (cheap for types it does not know); then store_admin_start. start verifies state.db against the
+ * log: a row that no statement made, or that differs, is E_CRYPTO with the row named and the store
+ * must not serve. It repairs what merely lags (a row whose entry is in the log) and appends what a
+ * crash left in the outbox. On an empty log give the genesis document to store_admin_start: it
+ * becomes entry 0 (append log.start after store_admin_idle() says true). */
 #ifndef SP_DAEMON_STORE_ADMIN_H
 #define SP_DAEMON_STORE_ADMIN_H
 
@@ -26,8 +26,8 @@ struct store_admin;
 /* Which live leases must end now (cb.revoke). */
 struct revoke_sel {
 	enum { REV_KEY, REV_SUBJECT, REV_ORG, REV_MODEL, REV_ALL } what;
-	struct id id;              /* key, subject, organisation */
-	char model[MODEL_NAME];    /* REV_MODEL */
+	struct id id;		/* key, subject, organisation */
+	char model[MODEL_NAME]; /* REV_MODEL */
 };
 
 struct usage_row {
@@ -43,13 +43,15 @@ struct store_admin_cb {
 	 * store_admin_appended() later, from the loop, never from inside. Negative: refused now. */
 	int (*append)(void *arg, struct span entry);
 	/* Answer of an ADMREQ. more: further chunks of the same answer follow. */
-	void (*reply)(void *arg, const struct id *req, unsigned status, bool more, struct span body);
+	void (*reply)(void *arg, const struct id *req, unsigned status, bool more,
+		      struct span body);
 	/* Answer of an ENROLL: reason 0 = ok and the three texts, else enum reason. */
 	void (*enrolled)(void *arg, const struct id *req, unsigned reason, const char *kid,
 			 const char *key, const char *subject);
 	/* End live leases; called after the entry is durable and before the reply. */
 	void (*revoke)(void *arg, const struct revoke_sel *sel);
-	/* Settings, lockdowns or readiness changed: read db_settings and store_admin_ready again. */
+	/* Settings, lockdowns or readiness changed: read db_settings and store_admin_ready again.
+	 */
 	void (*changed)(void *arg);
 	/* Quota in use now; false = nothing known of this id. May be NULL. */
 	bool (*usage)(void *arg, enum level lv, const struct id *id, struct usage_row *out);
@@ -69,13 +71,14 @@ int store_admin_replay(struct store_admin *sa, uint64_t index, struct span entry
  * one; may be empty then). */
 int store_admin_start(struct store_admin *sa, struct span genesis_doc, struct err *err);
 
-/* The entry of the last cb.append is durable at index (rc 0), or cannot be written (rc < 0). After a
- * failure writes are refused with 503 until store_admin_tick() has brought it in. */
+/* The entry of the last cb.append is durable at index (rc 0), or cannot be written (rc < 0). After
+ * a failure writes are refused with 503 until store_admin_tick() has brought it in. */
 void store_admin_appended(struct store_admin *sa, int rc, uint64_t index);
 /* Now and then (100 ms): retries a failed append. */
 void store_admin_tick(struct store_admin *sa);
 
-/* Does this module answer the verb? STATUS, REQUEST_SHOW, RECEIPT_SHOW, CHECKPOINT, METRICS are the role's. */
+/* Does this module answer the verb? STATUS, REQUEST_SHOW, RECEIPT_SHOW, CHECKPOINT, METRICS are the
+ * role's. */
 bool store_admin_handles(unsigned verb);
 void store_admin_request(struct store_admin *sa, const struct msg_ADMREQ *m);
 /* Redeems an enrolment code; thumb NULL when the connection has no client certificate. */

@@ -1,5 +1,5 @@
-/* store_admin_apply.c - a committed entry becomes rows: one transaction that also takes the entry out
- * of the outbox. Runs again after a crash with the same result. */
+/* store_admin_apply.c - a committed entry becomes rows: one transaction that also takes the entry
+ * out of the outbox. Runs again after a crash with the same result. */
 #include "fault.h"
 #include "store_admin_int.h"
 

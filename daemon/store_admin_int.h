@@ -17,8 +17,8 @@ enum op_kind { OP_STATEMENT, OP_ENROL };
 struct op {
 	enum op_kind kind;
 	struct id req;
-	struct buf body;           /* OP_STATEMENT: JSON as it came */
-	char half[2][48];          /* OP_ENROL */
+	struct buf body;  /* OP_STATEMENT: JSON as it came */
+	char half[2][48]; /* OP_ENROL */
 	bool has_thumb;
 	uint8_t thumb[32];
 	/* filled when it was staged */
@@ -26,27 +26,27 @@ struct op {
 	enum guard result;
 	struct stmt stmt;
 	struct id key, sub;
-	uint8_t *secret;           /* OP_ENROL: guarded, 32 bytes */
-	uint64_t index;            /* of its own entry */
+	uint8_t *secret; /* OP_ENROL: guarded, 32 bytes */
+	uint64_t index;	 /* of its own entry */
 	struct op *next;
 };
 
 struct store_admin {
 	struct db *db;
 	struct store_admin_cb cb;
-	uint8_t *pepper;           /* guarded, 32 bytes */
+	uint8_t *pepper; /* guarded, 32 bytes */
 	struct id boot;
 	struct aset *a;
-	uint64_t next;             /* next log index expected by replay */
+	uint64_t next; /* next log index expected by replay */
 	bool started;
 	/* the entry on its way: outbox row -> log -> rows */
-	struct buf entry;          /* empty = none */
+	struct buf entry; /* empty = none */
 	uint64_t outbox_seq;
-	bool inflight;             /* given to cb.append */
-	bool fed_waits;            /* in the log and in the set, not yet in state.db */
+	bool inflight;	/* given to cb.append */
+	bool fed_waits; /* in the log and in the set, not yet in state.db */
 	struct fed fed;
 	uint64_t fed_index;
-	bool stuck;                /* the last try failed; tick tries again */
+	bool stuck; /* the last try failed; tick tries again */
 	struct op *cur, *head, **tail;
 	unsigned n_ops;
 };
@@ -56,8 +56,8 @@ void sa_advance(struct store_admin *sa);
 /* Puts one entry (taken: copied) in the outbox; inside a transaction of the caller. */
 int sa_stage(struct store_admin *sa, struct span entry);
 void sa_op_free(struct op *op);
-/* store_admin_apply.c: writes what `fed` did into state.db (one transaction, with the outbox row gone)
- * and tells the role. */
+/* store_admin_apply.c: writes what `fed` did into state.db (one transaction, with the outbox row
+ * gone) and tells the role. */
 int sa_apply(struct store_admin *sa);
 void sa_effects(struct store_admin *sa);
 /* store_admin_write.c: judge and stage; true = staged, false = answered already. */

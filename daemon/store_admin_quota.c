@@ -142,10 +142,11 @@ enum guard sa_read_quota(struct store_admin *sa, struct jsonw *w, struct span id
 	jw_end_arr(w);
 	jw_key(w, "explain");
 	jw_arr(w);
-	jw_cstr(w, "A request must have room at every level: key, subject, organisation. 0 means no limit.");
+	jw_cstr(w, "A request must have room at every level: key, subject, organisation. 0 means "
+		   "no limit.");
 	if (*best.which) {
-		snprintf(text, sizeof(text), "Fullest now: %s of the %s, %u.%u %% used.", best.which,
-			 best.level, best.permille / 10, best.permille % 10);
+		snprintf(text, sizeof(text), "Fullest now: %s of the %s, %u.%u %% used.",
+			 best.which, best.level, best.permille / 10, best.permille % 10);
 		jw_cstr(w, text);
 	}
 	jw_cstr(w, "Raising a limit is a case that two officers sign.");

@@ -19,8 +19,8 @@ static struct jsonw *begin(struct store_admin *sa, struct buf *b, struct jsonw *
 
 void sa_reply(struct store_admin *sa, const struct id *req, struct buf *body)
 {
-	static const struct guard_info too_large = {"too_large", 500, 1, "the answer is too large",
-						    "an officer", "ask for one object"};
+	static const struct guard_info too_large = {
+	    "too_large", 500, 1, "the answer is too large", "an officer", "ask for one object"};
 	struct span s = buf_span(body);
 
 	if (!buf_ok(body)) {
@@ -409,8 +409,7 @@ static enum guard read_settings(struct store_admin *sa, struct jsonw *w)
 	return GD_OK;
 }
 
-static enum guard read_verb(struct store_admin *sa, unsigned verb, struct span id,
-			    struct jsonw *w)
+static enum guard read_verb(struct store_admin *sa, unsigned verb, struct span id, struct jsonw *w)
 {
 	struct list_ctx l = {.sa = sa, .w = w, .open_only = verb == AV_QUEUE};
 

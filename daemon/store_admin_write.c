@@ -22,7 +22,8 @@ static bool sealed_parse(const json_t *o, struct extra *x)
 		return true;
 	if (!json_is_string(v) ||
 	    sodium_base642bin(x->raw, sizeof(x->raw), json_string_value(v), json_string_length(v),
-			      NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL) != 0 || n < 32)
+			      NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+	    n < 32)
 		return false;
 	memcpy(x->salt, x->raw, 32);
 	x->text = span_of(x->raw + 32, n - 32);
@@ -65,8 +66,8 @@ static int stage_statement(struct store_admin *sa, struct op *op, struct span by
 	rc = db_nonce_del(sa->db, &op->stmt.nonce);
 	sa->cb.random(sa->cb.arg, nonce, sizeof(nonce));
 	if (rc == E_OK && op->result == GD_OK && x->has)
-		rc = db_sealed_put(sa->db, commitment_of(&op->stmt), span_of(x->raw, x->text.n + 32),
-				   nonce);
+		rc = db_sealed_put(sa->db, commitment_of(&op->stmt),
+				   span_of(x->raw, x->text.n + 32), nonce);
 	if (rc == E_OK)
 		rc = sa_stage(sa, buf_span(&e));
 	if (rc == E_OK)
@@ -75,7 +76,8 @@ static int stage_statement(struct store_admin *sa, struct op *op, struct span by
 		db_rollback(sa->db);
 	if (rc < 0)
 		buf_reset(&sa->entry);
-out:	buf_free(&e);
+out:
+	buf_free(&e);
 	return rc;
 }
 
@@ -112,7 +114,8 @@ static bool start_statement(struct store_admin *sa, struct op *op)
 		sa_op_unavailable(sa, op);
 	}
 	staged = rc == E_OK;
-out:	json_decref(o);
+out:
+	json_decref(o);
 	sodium_memzero(x.raw, sizeof(x.raw));
 	return staged;
 }
@@ -189,8 +192,12 @@ bool sa_op_start(struct store_admin *sa, struct op *op)
 void sa_op_unavailable(struct store_admin *sa, struct op *op)
 {
 	static const struct guard_info book_down = {
-	    "audit_unavailable", 503, 10, "the log or state.db cannot be written now",
-	    "the host's operator; the change may still take effect then", "sallyport status"};
+	    "audit_unavailable",
+	    503,
+	    10,
+	    "the log or state.db cannot be written now",
+	    "the host's operator; the change may still take effect then",
+	    "sallyport status"};
 
 	if (op->answered)
 		return;

@@ -13,11 +13,11 @@ struct db;
 #define DB_READONLY 1u /* a reader thread's handle: never writes, never migrates */
 
 /* folder: a path (also "/proc/self/fd/N"); opens folder/state.db, WAL, synchronous FULL, foreign
- * keys, and migrates it to this build's schema unless DB_READONLY. kek: 32 bytes, copied into guarded
- * memory. Gives *db; end with db_close. E_CONFLICT: written by a newer build. */
+ * keys, and migrates it to this build's schema unless DB_READONLY. kek: 32 bytes, copied into
+ * guarded memory. Gives *db; end with db_close. E_CONFLICT: written by a newer build. */
 int db_open(const char *folder, unsigned flags, const uint8_t kek[32], struct db **db,
 	    struct err *err);
-void db_close(struct db *db); /* takes; NULL ok */
+void db_close(struct db *db);		   /* takes; NULL ok */
 const char *db_error(const struct db *db); /* text of the last failure; borrowed */
 
 /* Everything AUTH needs about one key, in one read. Only rows whose log entry is committed are
@@ -31,8 +31,9 @@ struct auth_row {
 	uint8_t thumb[32];
 	uint8_t tier;
 	int64_t key_expires, sub_expires; /* Unix ms, 0 = never */
-	unsigned locks; /* LOCKBIT(LOCK_ALL | LOCK_SUBJECT | LOCK_ORG); models: settings.model[].locked */
-	struct limits lim[LV_COUNT]; /* quota row of each level, else the tier's default */
+	unsigned locks;			  /* LOCKBIT(LOCK_ALL | LOCK_SUBJECT | LOCK_ORG); models:
+					     settings.model[].locked */
+	struct limits lim[LV_COUNT];	  /* quota row of each level, else the tier's default */
 };
 int db_auth_find(struct db *db, const struct id *kid, struct auth_row *out);
 

@@ -19,12 +19,12 @@ int db_case_put(struct db *db, const struct case_row *c);
 int db_statement_put(struct db *db, uint64_t entry, const struct stmt *s, bool refused);
 
 /* Compares every authority row with the fold of the log. A row no entry made, or one that differs
- * though it names the entry that made it, is E_CRYPTO with the row named: somebody edited the database.
- * A row that merely lags or lacks is written anew; *repaired counts those. */
+ * though it names the entry that made it, is E_CRYPTO with the row named: somebody edited the
+ * database. A row that merely lags or lacks is written anew; *repaired counts those. */
 int db_authority_verify(struct db *db, const struct aset *a, unsigned *repaired, struct err *err);
 
-/* Text kept under a key derived from the KEK (XChaCha20-Poly1305, the commitment as associated data).
- * nonce: 24 random bytes. get appends to *out; E_NOTFOUND, E_CRYPTO. */
+/* Text kept under a key derived from the KEK (XChaCha20-Poly1305, the commitment as associated
+ * data). nonce: 24 random bytes. get appends to *out; E_NOTFOUND, E_CRYPTO. */
 int db_sealed_put(struct db *db, const uint8_t digest[32], struct span text,
 		  const uint8_t nonce[24]);
 int db_sealed_get(struct db *db, const uint8_t digest[32], struct buf *out);
@@ -40,7 +40,8 @@ int db_notes_each(struct db *db, const struct id *target,
 
 /* Nonces: single use, expiring. put is E_BUSY beyond 1,000 outstanding. */
 int db_nonce_put(struct db *db, const struct id *n, int64_t expires, int64_t now);
-int db_nonce_check(struct db *db, const struct id *n, int64_t now); /* E_NOTFOUND: unknown, expired */
+int db_nonce_check(struct db *db, const struct id *n,
+		   int64_t now); /* E_NOTFOUND: unknown, expired */
 int db_nonce_del(struct db *db, const struct id *n);
 
 /* Enrolment code of a case. half_a stands only until the decision. */

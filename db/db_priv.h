@@ -15,13 +15,13 @@ struct db {
 	char error[200];
 };
 
-/* One query with its arguments by position: b id, B 32 bytes, x span as blob, s span as text, i int,
- * I int64. db_run: no rows wanted. db_open_q: rows to read with db_row until 0 (or negative), then
- * db_done in every case. */
+/* One query with its arguments by position: b id, B 32 bytes, x span as blob, s span as text, i
+ * int, I int64. db_run: no rows wanted. db_open_q: rows to read with db_row until 0 (or negative),
+ * then db_done in every case. */
 int db_run(struct db *db, enum query q, const char *types, ...);
 sqlite3_stmt *db_query(struct db *db, enum query q, const char *types, ...);
 int db_row(struct db *db, sqlite3_stmt *st); /* 1 a row, 0 end, E_IO */
-void db_done(sqlite3_stmt *st);              /* NULL ok */
+void db_done(sqlite3_stmt *st);		     /* NULL ok */
 /* Column i as exactly n bytes; false when it is not. */
 bool col_bytes(sqlite3_stmt *st, int i, void *out, size_t n);
 struct span col_span(sqlite3_stmt *st, int i); /* borrows until the next step */

@@ -6,7 +6,7 @@
 #include "db_priv.h"
 #include "fault.h"
 #include "secret.h"
-#include "sql_embed.h"
+#include "sql_gen.h"
 
 #define N_MIGRATIONS ((int)(sizeof(db_migrations) / sizeof(db_migrations[0])))
 
@@ -88,7 +88,8 @@ int db_open(const char *folder, unsigned flags, const uint8_t kek[32], struct db
 	if (strncmp(folder, "/proc/self/fd/", 14) == 0)
 		sf &= ~SQLITE_OPEN_NOFOLLOW;
 	snprintf(path, sizeof(path), "%s/state.db", folder);
-	sf |= flags & DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+	sf |=
+	    flags & DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
 	rc = FAULT("db.open") ? SQLITE_CANTOPEN : sqlite3_open_v2(path, &db->h, sf, NULL);
 	if (rc != SQLITE_OK)
 		rc = err_set(err, E_IO, "%s: %s", path, sqlite3_errstr(rc));

@@ -115,10 +115,10 @@ int db_receipt_get(struct db *db, const struct id *req, struct receipt_row *out)
 		rc = E_NOTFOUND;
 	else if (rc == 1)
 		rc = col_bytes(st, 0, out->req.b, ID_BYTES) &&
-				     col_bytes(st, 1, out->kid.b, ID_BYTES) &&
-				     col_bytes(st, 2, out->sub.b, ID_BYTES) &&
-				     col_bytes(st, 5, out->prompt_salt, 32) &&
-				     col_bytes(st, 6, out->output_salt, 32)
+			     col_bytes(st, 1, out->kid.b, ID_BYTES) &&
+			     col_bytes(st, 2, out->sub.b, ID_BYTES) &&
+			     col_bytes(st, 5, out->prompt_salt, 32) &&
+			     col_bytes(st, 6, out->output_salt, 32)
 			 ? E_OK
 			 : E_FORMAT;
 	if (rc == E_OK) {

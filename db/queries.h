@@ -2,12 +2,14 @@
 #ifndef SP_DB_QUERIES_H
 #define SP_DB_QUERIES_H
 
-#define KEY_COLS "k.id, k.sub, k.code, k.mac, k.state, k.binding, k.thumb, k.expires, k.ver, k.entry"
+#define KEY_COLS                                                                                   \
+	"k.id, k.sub, k.code, k.mac, k.state, k.binding, k.thumb, k.expires, k.ver, k.entry"
 #define SUB_COLS                                                                                   \
 	"s.id, s.org, s.officer, s.sponsor, s.kind, s.state, s.tier, s.party, s.expires, s.ver, "  \
 	"s.entry"
 #define QUOTA_COLS                                                                                 \
-	"level, id, concurrency, req_min, req_day, req_month, tok_min, tok_day, tok_month, ver, entry"
+	"level, id, concurrency, req_min, req_day, req_month, tok_min, tok_day, tok_month, ver, "  \
+	"entry"
 
 #define QUERIES(X)                                                                                 \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
@@ -16,13 +18,14 @@
 	X(OFFICER_PUT, "INSERT OR REPLACE INTO officer (id, pub, state, ver, entry) "              \
 		       "VALUES (?, ?, ?, ?, ?)")                                                   \
 	X(OFFICER_EACH, "SELECT id, pub, state, ver, entry FROM officer")                          \
-	X(SUBJECT_PUT, "INSERT INTO subject (id, org, officer, sponsor, kind, state, tier, party, " \
-		       "expires, ver, entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "            \
-		       "ON CONFLICT (id) DO UPDATE SET org = excluded.org, "                       \
-		       "officer = excluded.officer, sponsor = excluded.sponsor, "                  \
-		       "kind = excluded.kind, state = excluded.state, tier = excluded.tier, "      \
-		       "party = excluded.party, expires = excluded.expires, ver = excluded.ver, "  \
-		       "entry = excluded.entry")                                                   \
+	X(SUBJECT_PUT,                                                                             \
+	  "INSERT INTO subject (id, org, officer, sponsor, kind, state, tier, party, "             \
+	  "expires, ver, entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "                         \
+	  "ON CONFLICT (id) DO UPDATE SET org = excluded.org, "                                    \
+	  "officer = excluded.officer, sponsor = excluded.sponsor, "                               \
+	  "kind = excluded.kind, state = excluded.state, tier = excluded.tier, "                   \
+	  "party = excluded.party, expires = excluded.expires, ver = excluded.ver, "               \
+	  "entry = excluded.entry")                                                                \
 	X(SUBJECT_EACH, "SELECT " SUB_COLS " FROM subject s")                                      \
 	X(KEY_PUT, "INSERT OR REPLACE INTO api_key (id, sub, code, mac, state, binding, thumb, "   \
 		   "expires, ver, entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")                   \
@@ -36,12 +39,14 @@
 	X(LOCK_PUT, "INSERT OR REPLACE INTO lockdown (scope, id, model, stands, ver, entry) "      \
 		    "VALUES (?, ?, ?, ?, ?, ?)")                                                   \
 	X(LOCK_EACH, "SELECT scope, id, model, stands, ver, entry FROM lockdown")                  \
-	X(CASE_PUT, "INSERT OR REPLACE INTO case_ (id, num, kind, state, ver, digest, body, opened, " \
-		    "decided) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")                                 \
+	X(CASE_PUT,                                                                                \
+	  "INSERT OR REPLACE INTO case_ (id, num, kind, state, ver, digest, body, opened, "        \
+	  "decided) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")                                           \
 	X(STATEMENT_PUT, "INSERT OR IGNORE INTO statement (entry, kid, nonce, verb, target, "      \
 			 "refused, note) VALUES (?, ?, ?, ?, ?, ?, ?)")                            \
-	X(NOTES_OF, "SELECT kid, verb, note, entry FROM statement WHERE target = ? AND refused = 0 " \
-		    "ORDER BY entry")                                                              \
+	X(NOTES_OF,                                                                                \
+	  "SELECT kid, verb, note, entry FROM statement WHERE target = ? AND refused = 0 "         \
+	  "ORDER BY entry")                                                                        \
 	X(SEALED_PUT, "INSERT OR REPLACE INTO sealed (digest, box) VALUES (?, ?)")                 \
 	X(SEALED_GET, "SELECT box FROM sealed WHERE digest = ?")                                   \
 	X(NONCE_PUT, "INSERT INTO nonce (id, expires) VALUES (?, ?)")                              \
@@ -82,7 +87,7 @@ enum query {
 #define X(name, sql) Q_##name,
 	QUERIES(X)
 #undef X
-	Q_COUNT
+	    Q_COUNT
 };
 
 #endif

@@ -16,9 +16,8 @@ int db_subject_put(struct db *db, const struct subject_row *r)
 
 int db_key_put(struct db *db, const struct key_row *r)
 {
-	return db_run(db, Q_KEY_PUT, "bbbBiiBIII", &r->id, &r->sub, &r->code, r->mac,
-		      (int)r->state, (int)r->binding, r->thumb, r->expires, (int64_t)r->ver,
-		      (int64_t)r->entry);
+	return db_run(db, Q_KEY_PUT, "bbbBiiBIII", &r->id, &r->sub, &r->code, r->mac, (int)r->state,
+		      (int)r->binding, r->thumb, r->expires, (int64_t)r->ver, (int64_t)r->entry);
 }
 
 int db_quota_put(struct db *db, const struct quota_row *r)
@@ -39,9 +38,9 @@ int db_settings_put(struct db *db, const struct settings *s, uint64_t entry)
 
 	jw_init(&w, &b);
 	settings_write(&w, s);
-	rc = buf_ok(&b) ? db_run(db, Q_SETTINGS_PUT, "IsI", (int64_t)s->ver, buf_span(&b),
-				 (int64_t)entry)
-			: E_RANGE;
+	rc = buf_ok(&b)
+		 ? db_run(db, Q_SETTINGS_PUT, "IsI", (int64_t)s->ver, buf_span(&b), (int64_t)entry)
+		 : E_RANGE;
 	buf_free(&b);
 	return rc;
 }
@@ -96,8 +95,7 @@ bool col_subject(sqlite3_stmt *st, int at, struct subject_row *s)
 	return s->tier < TIER_COUNT && col_bytes(st, at, s->id.b, ID_BYTES) &&
 	       col_bytes(st, at + 1, s->org.b, ID_BYTES) &&
 	       col_bytes(st, at + 2, s->officer.b, ID_BYTES) &&
-	       col_bytes(st, at + 3, s->sponsor.b, ID_BYTES) &&
-	       col_bytes(st, at + 7, s->party, 32);
+	       col_bytes(st, at + 3, s->sponsor.b, ID_BYTES) && col_bytes(st, at + 7, s->party, 32);
 }
 
 bool col_quota(sqlite3_stmt *st, struct quota_row *q)

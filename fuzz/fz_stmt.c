@@ -1,5 +1,5 @@
-/* fz_stmt.c - statements, genesis documents and log entries of any bytes: what parses is written again
- * as the same bytes, and no entry that nobody signed changes the authority set. */
+/* fz_stmt.c - statements, genesis documents and log entries of any bytes: what parses is written
+ * again as the same bytes, and no entry that nobody signed changes the authority set. */
 #include "aset.h"
 #include "log.h"
 

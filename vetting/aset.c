@@ -17,7 +17,8 @@ struct aset *aset_new(void)
 #define FREE_HASH(head, type, extra)                                                               \
 	do {                                                                                       \
 		type *e_, *t_;                                                                     \
-		HASH_ITER (hh, head, e_, t_) {                                                     \
+		HASH_ITER(hh, head, e_, t_)                                                        \
+		{                                                                                  \
 			HASH_DEL(head, e_);                                                        \
 			extra;                                                                     \
 			free(e_);                                                                  \

@@ -1,7 +1,7 @@
 /* aset.h - the authority set: a fold over the log. Fed every entry in order it re-checks each
- * statement (signature, deployment, nonce, guards, quorum) and accepts an authority entry only if the
- * statements before it owe exactly these bytes. So whoever holds the log and the genesis digest can
- * recompute who may do what; a row that no two officers signed cannot come out of it.
+ * statement (signature, deployment, nonce, guards, quorum) and accepts an authority entry only if
+ * the statements before it owe exactly these bytes. So whoever holds the log and the genesis digest
+ * can recompute who may do what; a row that no two officers signed cannot come out of it.
  *
  * store uses the same fold to decide (aset_judge) and to learn what to write next (aset_owed), the
  * auditor's `audit verify --decisions` to check. Not shared between threads. Pure: times are
@@ -14,12 +14,13 @@
 #include "statement.h"
 #include "states.h"
 
-#define CASE_PROPOSAL_LIFE_MS (72ll * 3600 * 1000) /* a proposal nobody signs goes back to review */
-#define CODE_LIFE_MS (7ll * 24 * 3600 * 1000)      /* enrolment code, from the decision */
+#define CASE_PROPOSAL_LIFE_MS (72ll * 3600 * 1000) /* a proposal nobody signs goes back to review  \
+						    */
+#define CODE_LIFE_MS (7ll * 24 * 3600 * 1000)	   /* enrolment code, from the decision */
 #define BY_MAX 8
 
 struct aset;
-struct aset *aset_new(void); /* NULL without memory */
+struct aset *aset_new(void);	/* NULL without memory */
 void aset_free(struct aset *a); /* NULL ok */
 
 struct case_row {
@@ -29,13 +30,13 @@ struct case_row {
 	enum case_state state;
 	uint32_t ver;
 	uint8_t digest[32];
-	struct id subject; /* zero = none */
+	struct id subject;		  /* zero = none */
 	struct id opener, signer[BY_MAX]; /* signer[0] = proposer */
 	unsigned n_signers;
 	int64_t opened, proposed, decided;
 	uint64_t by[BY_MAX]; /* statement entries: open, propose, signatures */
 	unsigned n_by;
-	bool code_used; /* an enrolment code of it was redeemed */
+	bool code_used;	  /* an enrolment code of it was redeemed */
 	struct span body; /* canonical {"case","kind","payload"}; borrowed from the set */
 };
 
@@ -57,10 +58,10 @@ struct owed {
 };
 struct fed {
 	enum fed_what what;
-	struct stmt stmt;    /* FED_STATEMENT, FED_REFUSED */
-	struct id case_id;   /* of a case verb, else zero */
-	bool decided;        /* this statement completed the quorum */
-	struct owed row;     /* FED_AUTHORITY: the row as it now is, entry filled */
+	struct stmt stmt;  /* FED_STATEMENT, FED_REFUSED */
+	struct id case_id; /* of a case verb, else zero */
+	bool decided;	   /* this statement completed the quorum */
+	struct owed row;   /* FED_AUTHORITY: the row as it now is, entry filled */
 };
 /* Entry `index` of the log; entries of other types are FED_NONE. fed may be NULL. E_CRYPTO: forged,
  * impossible or out of order, *err names index and reason; the set must not be used further. */

@@ -135,8 +135,11 @@ static int owe_decision(struct aset *a, const struct case_row *c, int64_t ts)
 	if (c->kind == CK_CODE)
 		return E_OK;
 	if (c->kind == CK_QUOTA || c->kind == CK_SETTINGS || c->kind == CK_UNLOCK) {
-		o = owe(a, c->kind == CK_QUOTA ? AK_QUOTA
-			   : c->kind == CK_SETTINGS ? AK_SETTINGS : AK_LOCKDOWN, c->by, c->n_by);
+		o = owe(a,
+			c->kind == CK_QUOTA	 ? AK_QUOTA
+			: c->kind == CK_SETTINGS ? AK_SETTINGS
+						 : AK_LOCKDOWN,
+			c->by, c->n_by);
 		if (o == NULL)
 			return E_NOMEM;
 		if (c->kind == CK_QUOTA) {
@@ -216,8 +219,11 @@ static int apply_one(struct aset *a, uint64_t index, const struct stmt *s)
 		r.state = (enum subject_state)subject_next(r.state, SE_SUSPEND, none);
 		return owe_subject(a, &r, &index, 1);
 	}
-	o = owe(a, s->verb == VB_KEY_REVOKE ? AK_KEY
-		   : s->verb == VB_LOCKDOWN_SET ? AK_LOCKDOWN : AK_OFFICER, &index, 1);
+	o = owe(a,
+		s->verb == VB_KEY_REVOKE     ? AK_KEY
+		: s->verb == VB_LOCKDOWN_SET ? AK_LOCKDOWN
+					     : AK_OFFICER,
+		&index, 1);
 	if (o == NULL)
 		return E_NOMEM;
 	if (s->verb == VB_KEY_REVOKE) {
@@ -230,7 +236,8 @@ static int apply_one(struct aset *a, uint64_t index, const struct stmt *s)
 		o->u.lock.on = true;
 		o->u.lock.ver = (l ? l->ver : 0) + 1;
 	} else {
-		o->u.officer = *aset_officer(a, s->verb == VB_OFFICER_CONFIRM ? &s->kid : &s->target);
+		o->u.officer =
+		    *aset_officer(a, s->verb == VB_OFFICER_CONFIRM ? &s->kid : &s->target);
 		o->u.officer.state = s->verb == VB_OFFICER_CONFIRM ? OFF_ACTIVE : OFF_REVOKED;
 		o->u.officer.ver++;
 	}
@@ -296,8 +303,13 @@ static int feed_key(struct aset *a, const json_t *e, int64_t ts, struct fed *fed
 	o = owe(a, AK_KEY, c->by, c->n_by);
 	if (o == NULL)
 		return err_set(err, E_NOMEM, "no memory");
-	o->u.key = (struct key_row){.id = key, .sub = sub, .code = code, .state = KEY_ACTIVE,
-				    .binding = p.binding, .expires = s.expires, .ver = 1};
+	o->u.key = (struct key_row){.id = key,
+				    .sub = sub,
+				    .code = code,
+				    .state = KEY_ACTIVE,
+				    .binding = p.binding,
+				    .expires = s.expires,
+				    .ver = 1};
 	memcpy(o->u.key.mac, mac, 32);
 	memcpy(o->u.key.thumb, thumb, 32);
 	fed->what = FED_KEY;
@@ -306,105 +318,6 @@ static int feed_key(struct aset *a, const json_t *e, int64_t ts, struct fed *fed
 		return E_OK;
 	s.state = SUB_V;
 	return owe_subject(a, &s, c->by, c->n_by);
-}
-
-static int keep_subject(struct aset *a, const struct subject_row *r)
-{
-	struct a_subject *e = (struct a_subject *)(uintptr_t)aset_subject(a, &r->id);
-
-	if (e == NULL) {
-		e = calloc(1, sizeof(*e));
-		if (e == NULL)
-			return E_NOMEM;
-		e->r.id = r->id;
-		HASH_ADD(hh, a->subjects, r.id, sizeof(e->r.id), e);
-	}
-	e->r = *r;
-	return E_OK;
-}
-
-static int keep_key(struct aset *a, const struct key_row *r)
-{
-	struct a_key *e = (struct a_key *)(uintptr_t)aset_key(a, &r->id);
-	struct a_subject *s = (struct a_subject *)(uintptr_t)aset_subject(a, &r->sub);
-
-	if (e == NULL) {
-		e = calloc(1, sizeof(*e));
-		if (e == NULL)
-			return E_NOMEM;
-		e->r.id = r->id;
-		HASH_ADD(hh, a->keys, r.id, sizeof(e->r.id), e);
-		if (s)
-			s->keys++;
-	} else if (s && r->state == KEY_REVOKED && s->keys) {
-		s->keys--;
-	}
-	e->r = *r;
-	return E_OK;
-}
-
-static int keep_quota(struct aset *a, const struct quota_row *r)
-{
-	const struct quota_row *old = aset_quota(a, r->level, &r->id);
-	struct a_quota *e;
-
-	if (old) {
-		*(struct quota_row *)(uintptr_t)old = *r;
-		return E_OK;
-	}
-	e = calloc(1, sizeof(*e));
-	if (e == NULL)
-		return E_NOMEM;
-	e->key.id = r->id;
-	e->key.level = (uint8_t)r->level;
-	e->r = *r;
-	HASH_ADD(hh, a->quotas, key, sizeof(e->key), e);
-	return E_OK;
-}
-
-static int keep_lock(struct aset *a, const struct lock_row *r)
-{
-	struct lock_row *old = (struct lock_row *)(uintptr_t)aset_lock(a, r);
-	struct a_lock *e;
-
-	if (old) {
-		*old = *r;
-		return E_OK;
-	}
-	e = calloc(1, sizeof(*e));
-	if (e == NULL)
-		return E_NOMEM;
-	e->r = *r;
-	e->next = a->locks;
-	a->locks = e;
-	return E_OK;
-}
-
-static int keep(struct aset *a, uint64_t index, struct owed *o)
-{
-	switch (o->kind) {
-	case AK_OFFICER:
-		o->u.officer.entry = index;
-		*aset_officer_mut(a, &o->u.officer.id) = o->u.officer;
-		return E_OK;
-	case AK_SUBJECT:
-		o->u.subject.entry = index;
-		return keep_subject(a, &o->u.subject);
-	case AK_KEY:
-		o->u.key.entry = index;
-		return keep_key(a, &o->u.key);
-	case AK_QUOTA:
-		o->u.quota.entry = index;
-		return keep_quota(a, &o->u.quota);
-	case AK_SETTINGS:
-		a->settings = o->u.settings;
-		a->settings_entry = index;
-		return E_OK;
-	case AK_LOCKDOWN:
-		o->u.lock.entry = index;
-		return keep_lock(a, &o->u.lock);
-	}
-	return E_BUG;
 }
 
 static int feed_authority(struct aset *a, uint64_t index, struct span entry, const json_t *e,
@@ -426,7 +339,7 @@ static int feed_authority(struct aset *a, uint64_t index, struct span entry, con
 	a->owed = o->next;
 	if (a->owed == NULL)
 		a->owed_tail = &a->owed;
-	rc = keep(a, index, o);
+	rc = aset_keep(a, index, o);
 	o->next = NULL;
 	fed->what = FED_AUTHORITY;
 	fed->row = *o;

@@ -1,9 +1,10 @@
-/* aset_judge.c - the guards: may this officer do this now? Order matters: the first guard that fails
- * is the one that is named. */
+/* aset_judge.c - the guards: may this officer do this now? Order matters: the first guard that
+ * fails is the one that is named. */
 #include "aset_priv.h"
 
 /* Officer who is the subject, and officer who vouches for it, of what a case is about. */
-static void parties(const struct aset *a, const struct case_payload *p, struct id *is, struct id *by)
+static void parties(const struct aset *a, const struct case_payload *p, struct id *is,
+		    struct id *by)
 {
 	const struct subject_row *s = &p->subject;
 	const struct key_row *k;
@@ -121,8 +122,7 @@ static bool has_signed(const struct aset *a, const struct case_row *c, const str
 
 	for (unsigned i = 0; i < c->n_signers; i++) {
 		o = aset_officer(a, &c->signer[i]);
-		if (id_eq(&c->signer[i], &s->kid) ||
-		    (o && me && memcmp(o->pub, me->pub, 32) == 0))
+		if (id_eq(&c->signer[i], &s->kid) || (o && me && memcmp(o->pub, me->pub, 32) == 0))
 			return true;
 	}
 	return false;

@@ -64,6 +64,8 @@ bool aset_payload(const struct case_row *c, struct case_payload *out);
 enum case_state aset_case_state(const struct case_row *c, int64_t now);
 /* Signers that are still active officers, `but` excepted. */
 unsigned aset_signers(const struct aset *a, const struct case_row *c);
+/* Takes the row of a committed authority entry; its `entry` becomes index. */
+int aset_keep(struct aset *a, uint64_t index, struct owed *o);
 struct subject_facts aset_facts(const struct aset *a, const struct id *subject, int64_t now);
 
 #endif

@@ -51,8 +51,7 @@ static int write_object(struct jsonw *w, const json_t *v, int depth)
 	int rc = names ? E_OK : E_NOMEM;
 
 	if (rc == E_OK)
-		json_object_foreach((json_t *)(uintptr_t)v, k, x)
-			names[i++] = k;
+		json_object_foreach((json_t *)(uintptr_t)v, k, x) names[i++] = k;
 	if (rc == E_OK)
 		qsort(names, n, sizeof(*names), by_name);
 	jw_obj(w);
@@ -164,8 +163,7 @@ bool jx_id(const json_t *o, const char *key, const char *prefix, struct id *out)
 	char text[ID_TEXT_MAX];
 
 	/* Lower case and canonical only: one id has one text inside signed bytes. */
-	return id_parse(prefix, s, out) &&
-	       span_eq(s, span_cstr(id_fmt(prefix, out, text)));
+	return id_parse(prefix, s, out) && span_eq(s, span_cstr(id_fmt(prefix, out, text)));
 }
 
 bool jx_id_opt(const json_t *o, const char *key, const char *prefix, struct id *out)
@@ -204,8 +202,10 @@ bool jx_b64(const json_t *o, const char *key, uint8_t *out, size_t n)
 	struct span s = jx_str(o, key);
 	size_t got;
 
-	return s.n && sodium_base642bin(out, n, s.p, s.n, NULL, &got, NULL,
-					sodium_base64_VARIANT_ORIGINAL) == 0 && got == n;
+	return s.n &&
+	       sodium_base642bin(out, n, s.p, s.n, NULL, &got, NULL,
+				 sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	       got == n;
 }
 
 bool jx_bool(const json_t *o, const char *key, bool *out)

@@ -14,8 +14,8 @@
 #define CANON_MAX 60000u
 #define CANON_DEPTH 12
 
-/* Gives a value only if s is canonical: no duplicates, no reals, sorted ASCII member names, no white
- * space. NULL with *err set otherwise. */
+/* Gives a value only if s is canonical: no duplicates, no reals, sorted ASCII member names, no
+ * white space. NULL with *err set otherwise. */
 json_t *canon_parse(struct span s, struct err *err);
 /* Strict JSON, not necessarily canonical (bodies of requests). NULL with *err set. */
 json_t *canon_parse_any(struct span s, struct err *err);

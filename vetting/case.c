@@ -26,7 +26,8 @@ int case_kind_from(struct span s)
 static bool onboard_parse(const json_t *o, struct case_payload *p)
 {
 	struct subject_row *s = &p->subject;
-	int kind = jx_enum(o, "kind", subject_kind_from), bind = jx_enum(o, "binding", binding_from);
+	int kind = jx_enum(o, "kind", subject_kind_from),
+	    bind = jx_enum(o, "binding", binding_from);
 	int64_t tier;
 
 	if (!jx_members(o, "binding expires kind officer org party sponsor subject tier ver") ||
@@ -79,8 +80,7 @@ static bool payload_parse(const json_t *o, struct case_payload *p)
 		return jx_members(o, "settings ver") &&
 		       settings_parse(json_object_get(o, "settings"), &p->settings);
 	case CK_UNLOCK:
-		return jx_members(o, "scope target ver") &&
-		       lock_target_parse(o, &p->lock);
+		return jx_members(o, "scope target ver") && lock_target_parse(o, &p->lock);
 	case CK_REINSTATE:
 	case CK_CLOSE:
 		return jx_members(o, "subject ver") && jx_id(o, "subject", "sub", &p->subject.id);

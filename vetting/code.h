@@ -10,7 +10,7 @@
 
 #define CODE_HALF_BYTES 16
 #define CODE_HALF_TEXT 36 /* "A-" + 26 characters in groups of five + NUL, rounded up */
-#define API_KEY_TEXT 88   /* "sp_" + 26 + "_" + 52 + NUL, rounded up */
+#define API_KEY_TEXT 88	  /* "sp_" + 26 + "_" + 52 + NUL, rounded up */
 
 /* which: 'A' or 'B'. */
 void code_half_text(char which, const uint8_t half[CODE_HALF_BYTES], char out[CODE_HALF_TEXT]);

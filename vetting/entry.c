@@ -3,8 +3,8 @@
 
 const char *auth_kind_text(enum auth_kind k)
 {
-	static const char *const names[] = {"officer", "subject", "key", "quota", "settings",
-					    "lockdown"};
+	static const char *const names[] = {"officer", "subject",  "key",
+					    "quota",   "settings", "lockdown"};
 
 	return (unsigned)k < 6 ? names[k] : "?";
 }

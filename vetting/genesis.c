@@ -61,7 +61,8 @@ static int members_parse(const json_t *o, struct genesis *g, struct err *err)
 	    !jx_id(o, "deployment", "dep", &g->deployment) || !vkey_ok(vkey) || profile < 0 ||
 	    !jx_int(o, "quorum", 2, OFFICERS_MAX, &quorum) || !json_is_array(rec) ||
 	    json_array_size(rec) != 0 || !jx_int(o, "ts", 0, INT64_MAX, &g->ts) ||
-	    !jx_int(o, "v", 1, 1, &v) || !settings_parse(json_object_get(o, "settings"), &g->settings))
+	    !jx_int(o, "v", 1, 1, &v) ||
+	    !settings_parse(json_object_get(o, "settings"), &g->settings))
 		return err_set(err, E_FORMAT, "genesis without exactly its members");
 	memcpy(g->log_vkey, vkey.p, vkey.n);
 	g->profile = (enum profile)profile;
@@ -82,7 +83,8 @@ int genesis_parse(struct span doc, struct genesis *out, struct err *err)
 	memset(out, 0, sizeof(*out));
 	rc = members_parse(o, out, err);
 	if (rc == E_OK && out->quorum > out->n_officers)
-		rc = err_set(err, E_RANGE, "quorum %u of %u officers", out->quorum, out->n_officers);
+		rc =
+		    err_set(err, E_RANGE, "quorum %u of %u officers", out->quorum, out->n_officers);
 	json_decref(o);
 	return rc;
 }

@@ -17,7 +17,8 @@ struct genesis {
 	char log_vkey[VKEY_MAX]; /* C2SP verifier key text */
 	struct {
 		struct id id;
-		uint8_t name_commit[32]; /* commitment to the officer's name; the salt is in state.db */
+		uint8_t
+		    name_commit[32]; /* commitment to the officer's name; the salt is in state.db */
 		uint8_t pub[32];
 	} officer[OFFICERS_MAX];
 	unsigned n_officers;
@@ -27,8 +28,8 @@ struct genesis {
 	int64_t ts;
 };
 
-/* Refuses fewer than two officers, equal ids or keys, a quorum under 2 or above the officers, `demo`
- * settings outside profile demo and the other way round. */
+/* Refuses fewer than two officers, equal ids or keys, a quorum under 2 or above the officers,
+ * `demo` settings outside profile demo and the other way round. */
 int genesis_parse(struct span doc, struct genesis *out, struct err *err);
 int genesis_write(const struct genesis *g, struct buf *out);
 /* Eight words of our list of 256 for the first 64 bits, separated by blanks. */

@@ -25,21 +25,24 @@
 	  "the same officer, after looking again", "sallyport case show ID")                       \
 	X(DIGEST, "digest", 409, 6, "the case digest signed is not the digest of this case",       \
 	  "an officer who read the case", "sallyport case show ID")                                \
-	X(BODY, "body", 400, 2, "the body does not fit the verb", "an officer", "sallyport --help") \
+	X(BODY, "body", 400, 2, "the body does not fit the verb", "an officer",                    \
+	  "sallyport --help")                                                                      \
 	X(NOT_FOUND, "not_found", 404, 3, "no such object", "an officer",                          \
 	  "sallyport subject ls, case ls, key ls")                                                 \
 	X(EXISTS, "exists", 409, 6, "an object with this id exists", "an officer",                 \
 	  "the same command; it makes a new id")                                                   \
 	X(CASE_STATE, "case_state", 409, 6, "the case is not in a state that allows this",         \
 	  "an officer; a case is proposed before it is signed", "sallyport case show ID")          \
-	X(SUBJECT_STATE, "subject_state", 409, 6, "the subject is not in a state that allows this", \
-	  "an officer, through a case", "sallyport subject show ID")                               \
+	X(SUBJECT_STATE, "subject_state", 409, 6,                                                  \
+	  "the subject is not in a state that allows this", "an officer, through a case",          \
+	  "sallyport subject show ID")                                                             \
 	X(OBJECT_STATE, "object_state", 409, 6, "it is in that state already", "nobody needs to",  \
 	  "sallyport status")                                                                      \
 	X(IS_SUBJECT, "is_subject", 403, 5, "an officer may not decide on themselves",             \
 	  "two other officers", "sallyport case sign ID --key FILE")                               \
-	X(SAME_SIGNER, "same_signer", 403, 5, "two different officers are needed; this one signed", \
-	  "another officer", "sallyport case sign ID --key FILE")                                  \
+	X(SAME_SIGNER, "same_signer", 403, 5,                                                      \
+	  "two different officers are needed; this one signed", "another officer",                 \
+	  "sallyport case sign ID --key FILE")                                                     \
 	X(IS_SPONSOR, "is_sponsor", 403, 5, "the sponsor may not decide on the subject",           \
 	  "two officers who are not the sponsor", "sallyport case sign ID --key FILE")             \
 	X(PROFILE, "profile", 403, 6, "the realm's profile does not allow this",                   \
@@ -51,7 +54,7 @@ enum guard {
 #define X(name, text, http, code, what, who, command) GD_##name,
 	GUARDS(X)
 #undef X
-	GD_COUNT
+	    GD_COUNT
 };
 
 struct guard_info {

@@ -4,7 +4,7 @@ libvetting_a_SOURCES = vetting/rows.h vetting/rows.c vetting/states.h vetting/st
 	vetting/guards.h vetting/guards.c vetting/canon.h vetting/canon.c vetting/settings.h \
 	vetting/settings.c vetting/case.c vetting/statement.h vetting/statement.c \
 	vetting/genesis.h vetting/genesis.c vetting/words.c vetting/aset.h vetting/aset_priv.h \
-	vetting/aset.c vetting/aset_judge.c vetting/aset_feed.c vetting/entry.c vetting/code.h vetting/code.c
+	vetting/aset.c vetting/aset_judge.c vetting/aset_feed.c vetting/aset_keep.c vetting/entry.c vetting/code.h vetting/code.c
 libvetting_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_VETTING) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 EXTRA_DIST += fuzz/corpus/stmt tests/vectors/statement.json tests/vectors/genesis.json tests/vectors/make_statements.py
 VETTING_LIBS = libvetting.a $(BASE_LIBS) $(JANSSON_LIBS)

@@ -15,9 +15,8 @@ static int find(const char *const *names, int n, struct span s)
 	static const char *const fn##_names[] = {__VA_ARGS__};                                     \
 	const char *fn##_text(type v)                                                              \
 	{                                                                                          \
-		return (unsigned)v < sizeof(fn##_names) / sizeof(fn##_names[0])                    \
-			   ? fn##_names[v]                                                         \
-			   : "?";                                                                  \
+		return (unsigned)v < sizeof(fn##_names) / sizeof(fn##_names[0]) ? fn##_names[v]    \
+										: "?";             \
 	}                                                                                          \
 	int fn##_from(struct span s)                                                               \
 	{                                                                                          \
@@ -34,9 +33,9 @@ NAMES(lock_scope, enum lock_scope, "all", "subject", "org", "model")
 
 const char *subject_state_word(enum subject_state s)
 {
-	static const char *const words[] = {"new", "applicant", "approved", "active",
-					    "re-verification due", "suspended", "rejected",
-					    "closed", "erased"};
+	static const char *const words[] = {
+	    "new",	 "applicant", "approved", "active", "re-verification due",
+	    "suspended", "rejected",  "closed",	  "erased"};
 
 	return (unsigned)s < SUB_STATES ? words[s] : "?";
 }

@@ -95,7 +95,7 @@ struct quota_row {
 
 struct lock_row {
 	enum lock_scope scope;
-	struct id id;          /* LOCK_SUBJECT, LOCK_ORG; zero else */
+	struct id id;		/* LOCK_SUBJECT, LOCK_ORG; zero else */
 	char model[MODEL_NAME]; /* LOCK_MODEL; "" else */
 	bool on;
 	uint32_t ver;

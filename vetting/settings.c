@@ -30,9 +30,12 @@ bool limits_parse(const json_t *o, struct limits *l)
 	    !jx_int(o, "tok_min", 0, LIMIT_MAX, &v[5]) ||
 	    !jx_int(o, "tok_month", 0, LIMIT_MAX, &v[6]))
 		return false;
-	*l = (struct limits){.concurrency = (uint32_t)v[0], .req_day = (uint64_t)v[1],
-			     .req_min = (uint64_t)v[2], .req_month = (uint64_t)v[3],
-			     .tok_day = (uint64_t)v[4], .tok_min = (uint64_t)v[5],
+	*l = (struct limits){.concurrency = (uint32_t)v[0],
+			     .req_day = (uint64_t)v[1],
+			     .req_min = (uint64_t)v[2],
+			     .req_month = (uint64_t)v[3],
+			     .tok_day = (uint64_t)v[4],
+			     .tok_min = (uint64_t)v[5],
 			     .tok_month = (uint64_t)v[6]};
 	return true;
 }

@@ -22,13 +22,14 @@ void lock_target_text(struct jsonw *w, const struct lock_row *l); /* only the ta
 
 /* What a case is about. Personal data never stands in it. */
 #define CASE_KINDS(X)                                                                              \
-	X(ONBOARD, "onboard") X(CODE, "code") X(TIER, "tier") X(QUOTA, "quota")                    \
-	X(SETTINGS, "settings") X(REINSTATE, "reinstate") X(UNLOCK, "unlock") X(CLOSE, "close")
+	X(ONBOARD, "onboard")                                                                      \
+	X(CODE, "code") X(TIER, "tier") X(QUOTA, "quota") X(SETTINGS, "settings")                  \
+	    X(REINSTATE, "reinstate") X(UNLOCK, "unlock") X(CLOSE, "close")
 enum case_kind {
 #define X(n, t) CK_##n,
 	CASE_KINDS(X)
 #undef X
-	CK_COUNT
+	    CK_COUNT
 };
 const char *case_kind_text(enum case_kind k);
 int case_kind_from(struct span s);
@@ -36,12 +37,13 @@ int case_kind_from(struct span s);
 struct case_payload {
 	struct id id; /* of the case */
 	enum case_kind kind;
-	uint32_t ver;               /* version the target must still have; 0 = new */
-	struct subject_row subject; /* ONBOARD: the row to be; CODE, TIER, REINSTATE, CLOSE: id (and tier) */
-	enum binding binding;       /* ONBOARD, CODE: of keys made with the code */
-	struct quota_row quota;     /* QUOTA */
-	struct settings settings;   /* SETTINGS */
-	struct lock_row lock;       /* UNLOCK */
+	uint32_t ver; /* version the target must still have; 0 = new */
+	struct subject_row
+	    subject; /* ONBOARD: the row to be; CODE, TIER, REINSTATE, CLOSE: id (and tier) */
+	enum binding binding;	  /* ONBOARD, CODE: of keys made with the code */
+	struct quota_row quota;	  /* QUOTA */
+	struct settings settings; /* SETTINGS */
+	struct lock_row lock;	  /* UNLOCK */
 };
 /* Object {"case","kind","payload"} (the body of case.open). */
 bool case_parse(const json_t *o, struct case_payload *out);

@@ -129,7 +129,8 @@ int stmt_parse(struct span bytes, struct stmt *out, struct err *err)
 	int rc = E_OK;
 
 	if (bytes.n > STMT_MAX)
-		return err_set(err, E_RANGE, "statement of %zu bytes, at most %u", bytes.n, STMT_MAX);
+		return err_set(err, E_RANGE, "statement of %zu bytes, at most %u", bytes.n,
+			       STMT_MAX);
 	o = canon_parse(bytes, err);
 	if (o == NULL)
 		return E_FORMAT;

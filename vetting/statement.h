@@ -1,6 +1,6 @@
 /* statement.h - what an officer signs: canonical JSON with an exact member set, Ed25519 over
- * "sallyport/statement/v1\n" || bytes (doc/formats.md 6). Signing is apart from transport. Times, keys
- * and nonces are arguments. Pure; any thread. */
+ * "sallyport/statement/v1\n" || bytes (doc/formats.md 6). Signing is apart from transport. Times,
+ * keys and nonces are arguments. Pure; any thread. */
 #ifndef SP_VETTING_STATEMENT_H
 #define SP_VETTING_STATEMENT_H
 
@@ -10,39 +10,40 @@
 #define STMT_MAX 16384u
 
 #define VERBS(X)                                                                                   \
-	X(OFFICER_CONFIRM, "officer.confirm") X(OFFICER_REVOKE, "officer.revoke")                  \
-	X(CASE_OPEN, "case.open") X(CASE_PROPOSE, "case.propose") X(CASE_SIGN, "case.sign")        \
-	X(CASE_REFUSE, "case.refuse") X(CASE_WITHDRAW, "case.withdraw")                            \
-	X(SUBJECT_SUSPEND, "subject.suspend") X(KEY_REVOKE, "key.revoke")                          \
-	X(LOCKDOWN_SET, "lockdown.set")
+	X(OFFICER_CONFIRM, "officer.confirm")                                                      \
+	X(OFFICER_REVOKE, "officer.revoke") X(CASE_OPEN, "case.open")                              \
+	    X(CASE_PROPOSE, "case.propose") X(CASE_SIGN, "case.sign")                              \
+		X(CASE_REFUSE, "case.refuse") X(CASE_WITHDRAW, "case.withdraw")                    \
+		    X(SUBJECT_SUSPEND, "subject.suspend") X(KEY_REVOKE, "key.revoke")              \
+			X(LOCKDOWN_SET, "lockdown.set")
 enum verb {
 #define X(n, t) VB_##n,
 	VERBS(X)
 #undef X
-	VB_COUNT
+	    VB_COUNT
 };
 const char *verb_text(enum verb v);
 int verb_from(struct span s);
 
-/* Why something is approved, stopped or refused: enumerated, so that no free text stands in the log;
- * the text beside it is only committed to (note). */
+/* Why something is approved, stopped or refused: enumerated, so that no free text stands in the
+ * log; the text beside it is only committed to (note). */
 #define WHYS(X)                                                                                    \
-	X(NONE, "none") X(ABUSE, "abuse") X(COMPROMISE, "compromise") X(LEGAL, "legal")            \
-	X(ADMIN, "admin") X(LIST, "list") X(OVERDUE, "overdue") X(IDLE, "idle")                    \
-	X(JURISDICTION, "jurisdiction") X(LEFT, "left") X(EVIDENCE, "evidence")                    \
-	X(APPROVE, "approve")
+	X(NONE, "none")                                                                            \
+	X(ABUSE, "abuse") X(COMPROMISE, "compromise") X(LEGAL, "legal") X(ADMIN, "admin")          \
+	    X(LIST, "list") X(OVERDUE, "overdue") X(IDLE, "idle") X(JURISDICTION, "jurisdiction")  \
+		X(LEFT, "left") X(EVIDENCE, "evidence") X(APPROVE, "approve")
 enum why {
 #define X(n, t) WHY_##n,
 	WHYS(X)
 #undef X
-	WHY_COUNT
+	    WHY_COUNT
 };
 const char *why_text(enum why w);
 int why_from(struct span s);
 
 struct stmt {
 	uint8_t aud[32]; /* SHA-256 of the genesis document */
-	struct id kid;   /* officer */
+	struct id kid;	 /* officer */
 	struct id nonce;
 	int64_t ts;
 	uint32_t ver; /* expected version of the object; 0 = new */
@@ -50,11 +51,11 @@ struct stmt {
 	bool has_case;
 	uint8_t case_digest[32];
 	/* body */
-	struct id target;            /* case.*: the case; subject, key, officer: the object */
-	enum why why;                /* all but officer.confirm, case.open */
-	bool has_note;               /* commitment to the sealed text beside the reason */
+	struct id target; /* case.*: the case; subject, key, officer: the object */
+	enum why why;	  /* all but officer.confirm, case.open */
+	bool has_note;	  /* commitment to the sealed text beside the reason */
 	uint8_t note[32];
-	struct lock_row lock;        /* lockdown.set */
+	struct lock_row lock;	     /* lockdown.set */
 	struct case_payload payload; /* case.open */
 };
 

@@ -1,4 +1,5 @@
-/* states.c - see states.h. One row per state, one character per event; '-' refuses, '*' asks facts. */
+/* states.c - see states.h. One row per state, one character per event; '-' refuses, '*' asks facts.
+ */
 #include "states.h"
 
 #include <stddef.h>
@@ -6,29 +7,17 @@
 /*                                       submit onboard+ onboard- enrol due lapse hit suspend
  *                                       reverify+ reverify- reinstate+ close reapply erase+ */
 static const char subject_table[SUB_STATES][SE_COUNT + 1] = {
-    [SUB_N] = "P----C-----C--",
-    [SUB_P] = "-AR---P----C--",
-    [SUB_A] = "---V-CXX---C--",
-    [SUB_V] = "---VDXXXVX-C--",
-    [SUB_D] = "-----XXXVX-C--",
-    [SUB_X] = "-----CXX--*C--",
-    [SUB_R] = "------R-----PE",
-    [SUB_C] = "------C-----PE",
-    [SUB_E] = "--------------",
+    [SUB_N] = "P----C-----C--", [SUB_P] = "-AR---P----C--", [SUB_A] = "---V-CXX---C--",
+    [SUB_V] = "---VDXXXVX-C--", [SUB_D] = "-----XXXVX-C--", [SUB_X] = "-----CXX--*C--",
+    [SUB_R] = "------R-----PE", [SUB_C] = "------C-----PE", [SUB_E] = "--------------",
 };
 
 /*                                   submit start screened error ask answer escalate propose
  *                                   sign+ sign- list payload timeout withdraw */
 static const char case_table[CS_COUNT][CE_COUNT + 1] = {
-    [CS_O] = "Q----------OTT",
-    [CS_Q] = "-S--------QQQT",
-    [CS_S] = "--WQ------QQQT",
-    [CS_W] = "----I-LM--QQWT",
-    [CS_I] = "----IQL---IQTT",
-    [CS_L] = "----I--M--QQLT",
-    [CS_M] = "------L-*WQQWT",
-    [CS_Z] = "--------------",
-    [CS_T] = "--------------",
+    [CS_O] = "Q----------OTT", [CS_Q] = "-S--------QQQT", [CS_S] = "--WQ------QQQT",
+    [CS_W] = "----I-LM--QQWT", [CS_I] = "----IQL---IQTT", [CS_L] = "----I--M--QQLT",
+    [CS_M] = "------L-*WQQWT", [CS_Z] = "--------------", [CS_T] = "--------------",
 };
 
 static const char subject_letters[] = "NPAVDXRCE";
@@ -93,9 +82,9 @@ const char *case_state_text(enum case_state s)
 
 const char *case_state_word(enum case_state s)
 {
-	static const char *const words[] = {"open", "queued", "screening", "under review",
-					    "information asked", "escalated", "proposed",
-					    "decided", "withdrawn"};
+	static const char *const words[] = {
+	    "open",	 "queued",   "screening", "under review", "information asked",
+	    "escalated", "proposed", "decided",	  "withdrawn"};
 
 	return (unsigned)s < CS_COUNT ? words[s] : "?";
 }

@@ -6,15 +6,16 @@
 #include "rows.h"
 
 #define SUBJECT_EVENTS(X)                                                                          \
-	X(SUBMIT, "submit") X(ONBOARD, "onboard+") X(REJECT, "onboard-") X(ENROL, "enrol")         \
-	X(DUE, "due") X(LAPSE, "lapse") X(HIT, "list-hit") X(SUSPEND, "suspend")                   \
-	X(REVERIFY, "reverify+") X(REVERIFY_NO, "reverify-") X(REINSTATE, "reinstate+")            \
-	X(CLOSE, "close") X(REAPPLY, "reapply") X(ERASE, "erase+")
+	X(SUBMIT, "submit")                                                                        \
+	X(ONBOARD, "onboard+") X(REJECT, "onboard-") X(ENROL, "enrol") X(DUE, "due")               \
+	    X(LAPSE, "lapse") X(HIT, "list-hit") X(SUSPEND, "suspend") X(REVERIFY, "reverify+")    \
+		X(REVERIFY_NO, "reverify-") X(REINSTATE, "reinstate+") X(CLOSE, "close")           \
+		    X(REAPPLY, "reapply") X(ERASE, "erase+")
 enum subject_event {
 #define X(n, t) SE_##n,
 	SUBJECT_EVENTS(X)
 #undef X
-	SE_COUNT
+	    SE_COUNT
 };
 
 /* Facts that a conditional cell asks for. */
@@ -29,15 +30,16 @@ const char *subject_event_text(enum subject_event e);
  * Z decided, T withdrawn or expired. */
 enum case_state { CS_O, CS_Q, CS_S, CS_W, CS_I, CS_L, CS_M, CS_Z, CS_T, CS_COUNT };
 #define CASE_EVENTS(X)                                                                             \
-	X(SUBMIT, "submit") X(START, "start") X(SCREENED, "screened") X(SCR_ERROR, "screen-error") \
-	X(ASK, "ask") X(ANSWER, "answer") X(ESCALATE, "escalate") X(PROPOSE, "propose")            \
-	X(SIGN, "sign+") X(REFUSE, "sign-") X(LIST, "list-change") X(PAYLOAD, "payload-change")    \
-	X(TIMEOUT, "timeout") X(WITHDRAW, "withdraw")
+	X(SUBMIT, "submit")                                                                        \
+	X(START, "start") X(SCREENED, "screened") X(SCR_ERROR, "screen-error") X(ASK, "ask")       \
+	    X(ANSWER, "answer") X(ESCALATE, "escalate") X(PROPOSE, "propose") X(SIGN, "sign+")     \
+		X(REFUSE, "sign-") X(LIST, "list-change") X(PAYLOAD, "payload-change")             \
+		    X(TIMEOUT, "timeout") X(WITHDRAW, "withdraw")
 enum case_event {
 #define X(n, t) CE_##n,
 	CASE_EVENTS(X)
 #undef X
-	CE_COUNT
+	    CE_COUNT
 };
 /* Next state, or -1 = refused. quorum: this signature completes it (only read for CE_SIGN). */
 int case_next(enum case_state s, enum case_event e, bool quorum);

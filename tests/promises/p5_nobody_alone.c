@@ -1,6 +1,6 @@
 /* p5_nobody_alone.c - promise 5: approval, raising tier or quota, a new model, settings, lifting a
- * lockdown need two humans. Attackers: one officer, one key, root at the database, root who holds the
- * log key, a taken admin role. None may obtain an authority row that verifies. */
+ * lockdown need two humans. Attackers: one officer, one key, root at the database, root who holds
+ * the log key, a taken admin role. None may obtain an authority row that verifies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,8 @@ static int teardown(void **st)
 
 static const char *guard(void)
 {
-	const char *s = json_string_value(json_object_get(json_object_get(a.reply, "error"), "guard"));
+	const char *s =
+	    json_string_value(json_object_get(json_object_get(a.reply, "error"), "guard"));
 
 	return s ? s : "none";
 }
@@ -146,7 +147,8 @@ static void root_at_the_database_is_found_at_start(void **st)
 	    "UPDATE api_key SET state = 1",
 	    "INSERT INTO api_key (id, sub, code, mac, state, binding, thumb, expires, ver, entry) "
 	    "SELECT randomblob(16), sub, code, mac, 0, 0, thumb, 0, 1, entry FROM api_key",
-	    "INSERT INTO subject (id, org, officer, sponsor, kind, state, tier, party, expires, ver, "
+	    "INSERT INTO subject (id, org, officer, sponsor, kind, state, tier, party, expires, "
+	    "ver, "
 	    "entry) SELECT randomblob(16), org, officer, sponsor, kind, 3, 3, party, 0, 1, entry "
 	    "FROM subject",
 	    "UPDATE lockdown SET stands = 0",

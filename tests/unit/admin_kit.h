@@ -12,16 +12,16 @@
 #include "store_admin.h"
 
 struct ak {
-	struct kit k;          /* officers, keys, genesis; its set is not used */
+	struct kit k; /* officers, keys, genesis; its set is not used */
 	char dir[64];
 	struct db *db;
 	struct store_admin *sa;
 	struct span log[512];
 	uint64_t n;
-	char *pending;         /* entry handed over and not yet durable */
+	char *pending; /* entry handed over and not yet durable */
 	size_t pending_n;
-	bool refuse;           /* append refuses */
-	bool hold;             /* entries become durable, but nobody says so */
+	bool refuse; /* append refuses */
+	bool hold;   /* entries become durable, but nobody says so */
 	uint32_t rnd;
 	/* last answers */
 	unsigned status, replies;
@@ -112,8 +112,8 @@ static inline void ak_pump(struct ak *a)
 
 static inline int ak_open(struct ak *a, struct err *err)
 {
-	struct store_admin_cb cb = {a, ak_now, ak_append, ak_reply, ak_enrolled, ak_revoke,
-				    ak_changed, NULL, ak_random};
+	struct store_admin_cb cb = {a,	       ak_now,	   ak_append, ak_reply, ak_enrolled,
+				    ak_revoke, ak_changed, NULL,      ak_random};
 	int rc = db_open(a->dir, 0, ak_kek, &a->db, err);
 
 	if (rc == E_OK)
@@ -183,7 +183,8 @@ static inline void ak_nonce(struct ak *a, struct id *out)
 		memset(out, 9, sizeof(*out));
 }
 
-/* Signs as the CLI does and sends; text (NULL none) is sealed with a salt of zeroes. HTTP status. */
+/* Signs as the CLI does and sends; text (NULL none) is sealed with a salt of zeroes. HTTP status.
+ */
 static inline unsigned ak_send(struct ak *a, unsigned officer, struct stmt *s, const char *text)
 {
 	struct buf b = BUF_INIT(CANON_MAX), body = BUF_INIT(CANON_MAX);

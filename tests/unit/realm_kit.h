@@ -43,7 +43,10 @@ static inline void kit_init(struct kit *k)
 	k->now = KIT_T0;
 	k->boot = kit_id(k);
 	k->doc = BUF_INIT(CANON_MAX);
-	k->gen = (struct genesis){.deployment = kit_id(k), .profile = PR_DEMO, .quorum = 2, .ts = KIT_T0,
+	k->gen = (struct genesis){.deployment = kit_id(k),
+				  .profile = PR_DEMO,
+				  .quorum = 2,
+				  .ts = KIT_T0,
 				  .n_officers = KIT_OFFICERS};
 	strcpy(k->gen.log_vkey, "sallyport.invalid/test+00000000+AAAA");
 	strcpy(k->gen.settings.timezone, "UTC");
@@ -152,7 +155,8 @@ static inline void kit_birth(struct kit *k)
 	}
 }
 
-static inline struct stmt kit_open_stmt(struct kit *k, unsigned officer, const struct case_payload *p)
+static inline struct stmt kit_open_stmt(struct kit *k, unsigned officer,
+					const struct case_payload *p)
 {
 	struct stmt s = kit_stmt(k, officer, VB_CASE_OPEN);
 
@@ -167,8 +171,8 @@ static inline struct case_payload kit_onboard(struct kit *k)
 {
 	struct case_payload p = {.id = kit_id(k), .kind = CK_ONBOARD};
 
-	p.subject = (struct subject_row){.id = kit_id(k), .org = kit_id(k), .tier = 1,
-					 .state = SUB_N};
+	p.subject =
+	    (struct subject_row){.id = kit_id(k), .org = kit_id(k), .tier = 1, .state = SUB_N};
 	memset(p.subject.party, 7, 32);
 	return p;
 }

@@ -107,7 +107,9 @@ static void subject_and_sponsor_may_not_decide(void **st)
 	p = kit_onboard(&k);
 	p.subject.sponsor = k.off[0];
 	assert_int_equal(kit_decide(&k, &p, 1, 2), GD_OK);
-	p = (struct case_payload){.id = kit_id(&k), .kind = CK_TIER, .ver = 1,
+	p = (struct case_payload){.id = kit_id(&k),
+				  .kind = CK_TIER,
+				  .ver = 1,
 				  .subject = {.id = p.subject.id, .tier = 3}};
 	assert_int_equal(kit_decide(&k, &p, 1, 0), GD_IS_SPONSOR);
 }
@@ -186,8 +188,8 @@ static void bytes_that_are_not_exactly_a_statement_are_refused(void **st)
 	assert_int_equal(judge_text(bad, 0), GD_FORM);
 	/* members in another order */
 	at = strstr(good, ",\"verb\"");
-	snprintf(bad, sizeof(bad), "{%.*s,%.*s}", (int)strlen(at) - 2, at + 1,
-		 (int)(at - good) - 1, good + 1);
+	snprintf(bad, sizeof(bad), "{%.*s,%.*s}", (int)strlen(at) - 2, at + 1, (int)(at - good) - 1,
+		 good + 1);
 	assert_int_equal(judge_text(bad, 0), GD_FORM);
 	/* another escape for the same text */
 	strcpy(bad, good);
@@ -365,7 +367,8 @@ static void statements_made_by_other_tools_are_read_written_and_verified(void **
 		struct err err;
 
 		if (stmt_parse(text, &s, &err) < 0)
-			fail_msg("%s: %s", json_string_value(json_object_get(one, "verb")), err.text);
+			fail_msg("%s: %s", json_string_value(json_object_get(one, "verb")),
+				 err.text);
 		assert_int_equal(stmt_write(&s, &b), E_OK);
 		assert_true(span_eq(buf_span(&b), text));
 		assert_true(jx_b64(one, "sig", sig, sizeof(sig)) && jx_hex(one, "pub", pub, 32));

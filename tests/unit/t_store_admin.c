@@ -28,7 +28,8 @@ static int teardown(void **st)
 
 static const char *guard(void)
 {
-	const char *s = json_string_value(json_object_get(json_object_get(a.reply, "error"), "guard"));
+	const char *s =
+	    json_string_value(json_object_get(json_object_get(a.reply, "error"), "guard"));
 
 	return s ? s : "none";
 }
@@ -284,7 +285,7 @@ static void a_cut_between_any_two_steps_loses_and_doubles_nothing(void **st)
 
 #ifdef SP_FAULT
 /* Lack of memory is not among them: it ends the process, which is the cut tested above. */
-static const char *const points[] = {"db.prepare", "db.begin", "db.step", "db.commit",
+static const char *const points[] = {"db.prepare",  "db.begin",	    "db.step",	  "db.commit",
 				     "admin.stage", "admin.append", "admin.apply"};
 
 static bool one_fault(const char *point, unsigned n, bool dies)
@@ -406,9 +407,8 @@ static void quota_says_where_it_comes_from(void **st)
 	ak_get(&a, AV_QUOTA_EXPLAIN, id_fmt("sub", &p.subject.id, t));
 	assert_int_equal(a.status, 200);
 	assert_string_equal(json_string_value(json_object_get(a.reply, "source")), "quota");
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(a.reply, "limits"),
-							    "req_min")),
-			 5);
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_object_get(a.reply, "limits"), "req_min")), 5);
 }
 
 int main(void)
