@@ -312,7 +312,8 @@ static void check_roles(struct super *s)
 
 		if (p->state == PS_DOWN && !s->stopping && now >= p->next_start_ms)
 			start_role(s, p);
-		if (p->pid > 0 && now - p->last_alive_ms > HANG_MS) {
+		/* a role started in this very round is alive later than `now` */
+		if (p->pid > 0 && now > p->last_alive_ms + HANG_MS) {
 			log_ev(LOG_ERROR_LV, "hang", "who=%s pid=%d", role_name(p->id), (int)p->pid);
 			kill(p->pid, SIGKILL);
 			p->last_alive_ms = now;
