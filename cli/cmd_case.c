@@ -16,7 +16,8 @@ static const char case_help[] =
     "  sign ID --key FILE --reason CODE:text        the second, by another officer\n"
     "  refuse ID | withdraw ID --key FILE --reason CODE:text\n"
     "\n"
-    "ID is cas_... or the case's number. propose and sign print this officer's half of the enrolment code;\n"
+    "ID is cas_... or the case's number. propose and sign print this officer's half of the "
+    "enrolment code;\n"
     "give each half to the user by its own way. sign exits 7 while more signatures are needed.\n"
     "\n"
     "  sallyport case show 1\n"
@@ -27,30 +28,35 @@ struct shown {
 	json_t *doc;
 	struct case_payload p;
 	uint8_t digest[32];
-	bool digest_ok;          /* the daemon's digest is that of the body it shows */
-	bool has_name, name_ok;  /* sealed text came; it fits the commitment in the body */
-	char name[OKEY_NAME];
+	bool digest_ok;		/* the daemon's digest is that of the body it shows */
+	bool has_name, name_ok; /* sealed text came; it fits the commitment in the body */
+	char name[OKEY_NAME], org_name[OKEY_NAME];
 	int64_t ver;
 };
 
 static void read_sealed(struct shown *c)
 {
 	static uint8_t raw[SEALED_TEXT + 32];
-	struct span b64 = jx_str(c->doc, "sealed"), name;
+	struct span b64 = jx_str(c->doc, "sealed"), name, org;
 	uint8_t digest[32];
 	json_t *party;
 	size_t n = 0;
 
 	c->has_name = b64.n != 0 && c->p.kind == CK_ONBOARD;
-	if (!c->has_name || sodium_base642bin(raw, sizeof(raw), b64.p, b64.n, NULL, &n, NULL,
-					      sodium_base64_VARIANT_ORIGINAL) != 0 || n < 32)
+	if (!c->has_name ||
+	    sodium_base642bin(raw, sizeof(raw), b64.p, b64.n, NULL, &n, NULL,
+			      sodium_base64_VARIANT_ORIGINAL) != 0 ||
+	    n < 32)
 		return;
 	commit_digest(raw, span_of(raw + 32, n - 32), digest);
 	c->name_ok = memcmp(digest, c->p.subject.party, 32) == 0;
 	party = canon_parse_any(span_of(raw + 32, n - 32), NULL);
 	name = jx_str(party, "name");
+	org = jx_str(party, "org_name");
 	if (c->name_ok && okey_name_ok(name))
 		memcpy(c->name, name.p, name.n);
+	if (c->name_ok && okey_name_ok(org))
+		memcpy(c->org_name, org.p, org.n);
 	json_decref(party);
 	sodium_memzero(raw, sizeof(raw));
 }
@@ -95,11 +101,12 @@ static void put_time(const char *what, int64_t ms)
 
 static void put_limits(const struct limits *l)
 {
-	printf("limits    concurrency %u; requests a minute %llu, day %llu, month %llu; tokens a minute "
-	       "%llu, day %llu, month %llu (0 = none)\n", l->concurrency, (unsigned long long)l->req_min,
-	       (unsigned long long)l->req_day, (unsigned long long)l->req_month,
-	       (unsigned long long)l->tok_min, (unsigned long long)l->tok_day,
-	       (unsigned long long)l->tok_month);
+	printf("limits    concurrency %u; requests a minute %llu, day %llu, month %llu; tokens a "
+	       "minute "
+	       "%llu, day %llu, month %llu (0 = none)\n",
+	       l->concurrency, (unsigned long long)l->req_min, (unsigned long long)l->req_day,
+	       (unsigned long long)l->req_month, (unsigned long long)l->tok_min,
+	       (unsigned long long)l->tok_day, (unsigned long long)l->tok_month);
 }
 
 /* The payload in words: everything that the signature covers. */
@@ -113,9 +120,13 @@ static void put_payload(const struct shown *c)
 		printf("subject   %s\n", id_fmt("sub", &s->id, t));
 	if (c->p.kind == CK_ONBOARD) {
 		printf("name      ");
-		noun_put_clean(c->name_ok ? c->name : c->has_name ? "DOES NOT FIT what would be signed" :
-								  "(sealed; not shown here)");
-		printf("\nkind      %s\norg       %s\n", subject_kind_text(s->kind), id_fmt("org", &s->org, t));
+		noun_put_clean(c->name_ok    ? c->name
+			       : c->has_name ? "DOES NOT FIT what would be signed"
+					     : "(sealed; not shown here)");
+		printf("\nkind      %s\norg       %s  ", subject_kind_text(s->kind),
+		       id_fmt("org", &s->org, t));
+		noun_put_clean(c->org_name);
+		putchar('\n');
 		if (!id_is_zero(&s->officer))
 			printf("is        %s\n", id_fmt("off", &s->officer, t));
 		if (!id_is_zero(&s->sponsor))
@@ -134,8 +145,9 @@ static void put_payload(const struct shown *c)
 	}
 	if (c->p.kind == CK_UNLOCK)
 		printf("unlock    %s %s%s\n", lock_scope_text(c->p.lock.scope), c->p.lock.model,
-		       id_is_zero(&c->p.lock.id) ? "" :
-			   id_fmt(c->p.lock.scope == LOCK_ORG ? "org" : "sub", &c->p.lock.id, t));
+		       id_is_zero(&c->p.lock.id)
+			   ? ""
+			   : id_fmt(c->p.lock.scope == LOCK_ORG ? "org" : "sub", &c->p.lock.id, t));
 	if (c->p.kind == CK_SETTINGS) {
 		text = json_dumps(json_object_get(c->doc, "body"), JSON_ENCODE_ANY);
 		printf("settings  %s\n", text ? text : "?");
@@ -149,24 +161,44 @@ static void put_case(const struct shown *c)
 
 	sodium_bin2hex(hex, sizeof(hex), c->digest, 32);
 	signers = json_dumps(json_object_get(c->doc, "signers"), JSON_COMPACT);
-	printf("case      %s  number %lld\nkind      %s\nstate     %s\n", id_fmt("cas", &c->p.id, t),
-	       (long long)json_integer_value(json_object_get(c->doc, "num")), case_kind_text(c->p.kind),
-	       noun_str(c->doc, "state_word"));
+	printf("case      %s  number %lld\nkind      %s\nstate     %s\n",
+	       id_fmt("cas", &c->p.id, t),
+	       (long long)json_integer_value(json_object_get(c->doc, "num")),
+	       case_kind_text(c->p.kind), noun_str(c->doc, "state_word"));
 	put_payload(c);
 	printf("signed by %s\ndigest    %s%s\n", signers ? signers : "-", hex,
 	       c->digest_ok ? " (recomputed from the body: fits)" : "");
 	free(signers);
 }
 
-static int must_fit(const struct shown *c)
+/* deciding: the name must have been shown, nobody vouches for a commitment. */
+static int must_fit(const struct shown *c, bool deciding)
 {
 	if (!c->digest_ok)
-		return cli_fail(X_CONFLICT, "the digest the daemon names is not that of the body it shows: "
-				"somebody changed one of them. Nothing was signed; tell the other officers.");
+		return cli_fail(
+		    X_CONFLICT,
+		    "the digest the daemon names is not that of the body it shows: somebody "
+		    "changed one of them. Nothing was signed; tell the other officers.");
 	if (c->has_name && !c->name_ok)
-		return cli_fail(X_CONFLICT, "the name shown does not fit the commitment that would be signed. "
+		return cli_fail(X_CONFLICT,
+				"the name shown does not fit the commitment that would be signed. "
 				"Nothing was signed; tell the other officers.");
+	if (deciding && c->p.kind == CK_ONBOARD && c->name[0] == '\0')
+		return cli_fail(X_CONFLICT,
+				"the daemon does not show whose case this is. Nothing was "
+				"signed; tell the host's operator.");
 	return X_OK;
+}
+
+/* What the daemon says beside the body is replaced by what was checked. */
+static void put_checked(struct shown *c)
+{
+	json_object_set_new(c->doc, "digest_ok", json_boolean(c->digest_ok));
+	json_object_set_new(c->doc, "name_ok", json_boolean(c->name_ok));
+	json_object_set_new(c->doc, "name", c->name[0] ? json_string(c->name) : json_null());
+	json_object_set_new(c->doc, "org_name",
+			    c->org_name[0] ? json_string(c->org_name) : json_null());
+	cli_print(c->doc, NULL, NULL);
 }
 
 static int verb_show(int argc, char **argv)
@@ -180,13 +212,11 @@ static int verb_show(int argc, char **argv)
 		rc = case_load(pos[0], &c);
 	if (rc == X_OK) {
 		cli_banner();
-		json_object_set_new(c.doc, "digest_ok", json_boolean(c.digest_ok));
-		json_object_set_new(c.doc, "name_ok", json_boolean(c.name_ok));
 		if (cli.out == OUT_TABLE)
 			put_case(&c);
 		else
-			cli_print(c.doc, NULL, NULL);
-		rc = must_fit(&c);
+			put_checked(&c);
+		rc = must_fit(&c, false);
 	}
 	json_decref(c.doc);
 	return rc;
@@ -210,10 +240,12 @@ static int put_result(const struct signer *s, enum verb v, const struct shown *c
 		json_object_del(reply, "code_box");
 		cli_print(reply, NULL, NULL);
 	} else {
-		printf("%s %s\ndigest  %s\n", verb_text(v), waits ? "done; waits for another signature" : "done",
-		       hex);
+		printf("%s %s\ndigest  %s\n", verb_text(v),
+		       waits ? "done; waits for another signature" : "done", hex);
 		if (half[0])
-			printf("half    %s\n        give it to the user yourself; nobody else has it\n", half);
+			printf("half    %s\n        give it to the user yourself; nobody else has "
+			       "it\n",
+			       half);
 	}
 	sodium_memzero(half, sizeof(half));
 	return v == VB_CASE_SIGN && waits ? X_WAITS : X_OK;
@@ -222,7 +254,8 @@ static int put_result(const struct signer *s, enum verb v, const struct shown *c
 static int decide(int argc, char **argv, enum verb v)
 {
 	const char *key = NULL, *reason = NULL, *pos[1];
-	const struct opt opts[] = {{.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
+	const struct opt opts[] = {
+	    {.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
 	struct stmt st = {.verb = v, .has_case = true};
 	struct shown c = {0};
 	struct signer s;
@@ -240,7 +273,7 @@ static int decide(int argc, char **argv, enum verb v)
 	if (rc == X_OK)
 		rc = case_load(pos[0], &c);
 	if (rc == X_OK)
-		rc = must_fit(&c);
+		rc = must_fit(&c, v == VB_CASE_PROPOSE || v == VB_CASE_SIGN);
 	if (rc == X_OK) {
 		if (cli.out == OUT_TABLE)
 			put_case(&c);
@@ -279,9 +312,13 @@ static int verb_withdraw(int argc, char **argv)
 
 static int verb_ls(int argc, char **argv)
 {
-	static const struct col cols[] = {{"num", "CASE"},	{"kind", "KIND"},
-					  {"state_word", "STATE"},	{"subject", "SUBJECT"},
-					  {"waits_for", "WAITS FOR"}, {"id", "ID"}, {NULL, NULL}};
+	static const struct col cols[] = {{"num", "CASE"},
+					  {"kind", "KIND"},
+					  {"state_word", "STATE"},
+					  {"subject", "SUBJECT"},
+					  {"waits_for", "WAITS FOR"},
+					  {"id", "ID"},
+					  {NULL, NULL}};
 	const struct opt opts[] = {{0}};
 	int rc = noun_opts(argc, argv, opts, NULL, 0, "case ls");
 
@@ -290,9 +327,13 @@ static int verb_ls(int argc, char **argv)
 
 int cmd_case(int argc, char **argv)
 {
-	static const struct verb_fn verbs[] = {{"ls", verb_ls},		{"show", verb_show},
-					       {"propose", verb_propose}, {"sign", verb_sign},
-					       {"refuse", verb_refuse}, {"withdraw", verb_withdraw}, {0}};
+	static const struct verb_fn verbs[] = {{"ls", verb_ls},
+					       {"show", verb_show},
+					       {"propose", verb_propose},
+					       {"sign", verb_sign},
+					       {"refuse", verb_refuse},
+					       {"withdraw", verb_withdraw},
+					       {0}};
 
 	return noun_run(argc, argv, verbs, case_help);
 }

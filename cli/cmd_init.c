@@ -10,12 +10,15 @@ static const char init_help[] =
     "usage: sallyport init --realm DIR --profile demo|small|bank|provider\n"
     "         --officer A.pub --officer B.pub ... --model NAME=FILE:chat,guard ... --policy FILE\n"
     "         [--port N] [--address A] [--timezone Z] [--quorum N] [--dry-run]\n"
-    "Makes genesis, secrets, folders and sallyport.conf. tls.crt and tls.key are put into DIR by you.\n"
+    "Makes genesis, secrets, folders and sallyport.conf. tls.crt and tls.key are put into DIR by "
+    "you.\n"
     "A demo realm listens on loopback only and can never become another one.\n"
     "\n"
-    "  sallyport officer keygen --name Ann --out ann.key; sallyport officer keygen --name Bao --out bao.key\n"
+    "  sallyport officer keygen --name Ann --out ann.key; sallyport officer keygen --name Bao "
+    "--out bao.key\n"
     "  sallyport init --realm ./demo --profile demo --officer ann.pub --officer bao.pub \\\n"
-    "      --model starter=models/starter/sallyport-starter.gguf:chat,guard --policy etc/policy.conf\n";
+    "      --model starter=models/starter/sallyport-starter.gguf:chat,guard --policy "
+    "etc/policy.conf\n";
 
 static void put_born(const struct realm_plan *p, const uint8_t digest[32])
 {
@@ -27,8 +30,8 @@ static void put_born(const struct realm_plan *p, const uint8_t digest[32])
 	id_fmt("dep", &p->gen.deployment, dep);
 	if (cli.out == OUT_JSON || cli.out == OUT_JSONL) {
 		o = json_pack("{s:i, s:b, s:s, s:s, s:s, s:s, s:s}", "schema_version", 1, "demo",
-			      p->gen.profile == PR_DEMO, "deployment", dep, "digest", hex, "words", words,
-			      "realm", p->dir, "vkey", p->gen.log_vkey);
+			      p->gen.profile == PR_DEMO, "deployment", dep, "digest", hex, "words",
+			      words, "realm", p->dir, "vkey", p->gen.log_vkey);
 		cli_print(o, NULL, NULL);
 		json_decref(o);
 		return;
@@ -36,7 +39,8 @@ static void put_born(const struct realm_plan *p, const uint8_t digest[32])
 	printf("%srealm %s in %s\ndigest  %s\nwords   %s\n\n",
 	       p->gen.profile == PR_DEMO ? "DEMO " : "", dep, p->dir, hex, words);
 	printf("Next:\n  tls.crt and tls.key into %s\n  sallyportd -c %s/sallyport.conf\n"
-	       "  each officer: sallyport --realm %s officer confirm --key FILE, and compares the words\n",
+	       "  each officer: sallyport --realm %s officer confirm --key FILE, and compares the "
+	       "words\n",
 	       p->dir, p->dir, p->dir);
 }
 
@@ -45,8 +49,9 @@ static void put_plan(const struct realm_plan *p)
 	char hex[65];
 
 	fprintf(stderr, "sallyport: --dry-run: nothing is written. This would be:\n");
-	printf("realm    %s\nprofile  %s\nlisten   %s port %u\nquorum   %u of %u officers\n", p->dir,
-	       profile_text(p->gen.profile), p->address, p->port, p->gen.quorum, p->gen.n_officers);
+	printf("realm    %s\nprofile  %s\nlisten   %s port %u\nquorum   %u of %u officers\n",
+	       p->dir, profile_text(p->gen.profile), p->address, p->port, p->gen.quorum,
+	       p->gen.n_officers);
 	for (unsigned i = 0; i < p->gen.n_officers; i++)
 		printf("officer  %s\n", p->officer[i].name);
 	for (unsigned i = 0; i < p->gen.settings.n_models; i++) {
@@ -63,17 +68,16 @@ static void put_plan(const struct realm_plan *p)
 int cmd_init(int argc, char **argv)
 {
 	struct init_words w = {0};
-	const struct opt opts[] = {
-	    {.name = "realm", .value = &w.realm},
-	    {.name = "profile", .value = &w.profile},
-	    {.name = "officer", .many = w.officer, .max = OFFICERS_MAX + 1},
-	    {.name = "model", .many = w.model, .max = MODELS_MAX + 1},
-	    {.name = "policy", .value = &w.policy},
-	    {.name = "port", .value = &w.port},
-	    {.name = "address", .value = &w.address},
-	    {.name = "timezone", .value = &w.timezone},
-	    {.name = "quorum", .value = &w.quorum},
-	    {0}};
+	const struct opt opts[] = {{.name = "realm", .value = &w.realm},
+				   {.name = "profile", .value = &w.profile},
+				   {.name = "officer", .many = w.officer, .max = OFFICERS_MAX + 1},
+				   {.name = "model", .many = w.model, .max = MODELS_MAX + 1},
+				   {.name = "policy", .value = &w.policy},
+				   {.name = "port", .value = &w.port},
+				   {.name = "address", .value = &w.address},
+				   {.name = "timezone", .value = &w.timezone},
+				   {.name = "quorum", .value = &w.quorum},
+				   {0}};
 	uint8_t digest[32];
 	struct realm_plan *p;
 	static char noun[] = "init", verb[] = "(no verb)";

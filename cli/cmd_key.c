@@ -7,7 +7,8 @@ static const char key_help[] =
     "  revoke ID --key FILE --reason CODE:text  stop one key at once; one officer is enough\n"
     "\n"
     "  sallyport key revoke key_... --key ann.key --reason COMPROMISE:'laptop stolen'\n"
-    "A lost key: revoke it, then sallyport subject code ID opens a case for a new enrolment code.\n";
+    "A lost key: revoke it, then sallyport subject code ID opens a case for a new enrolment "
+    "code.\n";
 
 /* Version of a key; a key that was never changed has version 1. */
 static int key_now(const char *text, struct id *out, uint32_t *ver)
@@ -38,7 +39,8 @@ static int key_now(const char *text, struct id *out, uint32_t *ver)
 static int verb_revoke(int argc, char **argv)
 {
 	const char *key = NULL, *reason = NULL, *pos[1];
-	const struct opt opts[] = {{.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
+	const struct opt opts[] = {
+	    {.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
 	struct stmt st = {.verb = VB_KEY_REVOKE};
 	struct signer s;
 	json_t *reply = NULL;
@@ -62,8 +64,9 @@ static int verb_revoke(int argc, char **argv)
 
 static int verb_ls(int argc, char **argv)
 {
-	static const struct col cols[] = {{"id", "KEY"}, {"subject", "SUBJECT"}, {"state", "STATE"},
-					  {"binding", "BINDING"}, {"created_entry", "ENTRY"}, {NULL, NULL}};
+	static const struct col cols[] = {
+	    {"id", "KEY"},	    {"subject", "SUBJECT"},	{"state", "STATE"},
+	    {"binding", "BINDING"}, {"created_entry", "ENTRY"}, {NULL, NULL}};
 	const struct opt opts[] = {{0}};
 	int rc = noun_opts(argc, argv, opts, NULL, 0, "key ls");
 

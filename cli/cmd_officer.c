@@ -1,4 +1,5 @@
-/* cmd_officer.c - officers and their keys. Keys are made, kept and used on the officer's machine. */
+/* cmd_officer.c - officers and their keys. Keys are made, kept and used on the officer's machine.
+ */
 #include <sodium.h>
 #include <stdio.h>
 
@@ -12,7 +13,8 @@ static const char officer_help[] =
     "  confirm --key FILE [--yes]                        confirm the realm's genesis digest\n"
     "  ls                                                officers of the realm\n"
     "\n"
-    "Make the key on your own machine; only the .pub file leaves it. SALLYPORT_PASSPHRASE_FILE names a\n"
+    "Make the key on your own machine; only the .pub file leaves it. SALLYPORT_PASSPHRASE_FILE "
+    "names a\n"
     "file (0600) that holds the passphrase where there is no terminal.\n"
     "\n"
     "  sallyport officer keygen --name 'Ann Le' --out ann.key\n"
@@ -25,12 +27,13 @@ static void put_files(const struct officer_key *k, const char *key, const char *
 	json_t *o;
 
 	if (cli.out != OUT_JSON && cli.out != OUT_JSONL) {
-		printf("%s  %s\nkey     %s (stays on this machine)\npublic  %s (goes to sallyport init)\n",
+		printf("%s  %s\nkey     %s (stays on this machine)\npublic  %s (goes to sallyport "
+		       "init)\n",
 		       id_fmt("off", &k->id, t), k->name, key, pub);
 		return;
 	}
-	o = json_pack("{s:i, s:s, s:s, s:s, s:s}", "schema_version", 1, "id", id_fmt("off", &k->id, t),
-		      "name", k->name, "key", key, "pub", pub);
+	o = json_pack("{s:i, s:s, s:s, s:s, s:s}", "schema_version", 1, "id",
+		      id_fmt("off", &k->id, t), "name", k->name, "key", key, "pub", pub);
 	cli_print(o, NULL, NULL);
 	json_decref(o);
 }
@@ -62,8 +65,10 @@ static int write_key(const struct officer_key *k, struct span pass, struct okey_
 static int verb_keygen(int argc, char **argv)
 {
 	const char *name = NULL, *out = NULL, *bare = NULL;
-	const struct opt opts[] = {{.name = "name", .value = &name}, {.name = "out", .value = &out},
-				   {.name = "no-passphrase", .flag = true, .value = &bare}, {0}};
+	const struct opt opts[] = {{.name = "name", .value = &name},
+				   {.name = "out", .value = &out},
+				   {.name = "no-passphrase", .flag = true, .value = &bare},
+				   {0}};
 	SCOPED_SECRET(pass, PASS_MAX);
 	struct officer_key k;
 	struct err err;
@@ -87,13 +92,15 @@ static int verb_keygen(int argc, char **argv)
 		return X_OK;
 	}
 	if (bare)
-		fputs("sallyport: warning: no passphrase; whoever reads the file signs as this officer. "
-		      "For demos only.\n", stderr);
+		fputs("sallyport: warning: no passphrase; whoever reads the file signs as this "
+		      "officer. "
+		      "For demos only.\n",
+		      stderr);
 	else
 		rc = pass_read("New passphrase: ", true, (char *)pass, &n, &err);
 	if (rc == E_OK)
-		rc = write_key(&k, span_of(pass, n), bare ? (struct okey_cost){0} : OKEY_MODERATE, out,
-			       pub, &err);
+		rc = write_key(&k, span_of(pass, n), bare ? (struct okey_cost){0} : OKEY_MODERATE,
+			       out, pub, &err);
 	if (rc == E_OK)
 		put_files(&k, out, pub);
 	okey_wipe(&k);
@@ -118,9 +125,10 @@ static void show_genesis(const struct realm *r)
 	char t[ID_TEXT_MAX], hex[65];
 
 	sodium_bin2hex(hex, sizeof(hex), r->digest, 32);
-	fprintf(stderr, "deployment  %s\nprofile     %s, %u officers, every case needs %u signatures\n",
-		id_fmt("dep", &r->gen.deployment, t), profile_text(r->gen.profile), r->gen.n_officers,
-		r->gen.quorum);
+	fprintf(stderr,
+		"deployment  %s\nprofile     %s, %u officers, every case needs %u signatures\n",
+		id_fmt("dep", &r->gen.deployment, t), profile_text(r->gen.profile),
+		r->gen.n_officers, r->gen.quorum);
 	for (unsigned i = 0; i < r->gen.n_officers; i++)
 		fprintf(stderr, "officer     %s\n", id_fmt("off", &r->gen.officer[i].id, t));
 	fprintf(stderr, "digest      %s\nwords       %s\n", hex, r->words);
@@ -177,8 +185,10 @@ static int verb_confirm(int argc, char **argv)
 
 static int verb_ls(int argc, char **argv)
 {
-	static const struct col cols[] = {{"id", "OFFICER"}, {"state", "STATE"},
-					  {"confirmed", "CONFIRMED"}, {"pub", "PUBLIC KEY"},
+	static const struct col cols[] = {{"id", "OFFICER"},
+					  {"state", "STATE"},
+					  {"confirmed", "CONFIRMED"},
+					  {"pub", "PUBLIC KEY"},
 					  {NULL, NULL}};
 	const struct opt opts[] = {{0}};
 	int rc = noun_opts(argc, argv, opts, NULL, 0, "officer ls");
@@ -188,8 +198,8 @@ static int verb_ls(int argc, char **argv)
 
 int cmd_officer(int argc, char **argv)
 {
-	static const struct verb_fn verbs[] = {{"keygen", verb_keygen}, {"confirm", verb_confirm},
-					       {"ls", verb_ls}, {0}};
+	static const struct verb_fn verbs[] = {
+	    {"keygen", verb_keygen}, {"confirm", verb_confirm}, {"ls", verb_ls}, {0}};
 
 	return noun_run(argc, argv, verbs, officer_help);
 }

@@ -6,13 +6,18 @@
 
 int cmd_queue(int argc, char **argv)
 {
-	static const struct col cols[] = {{"num", "CASE"}, {"kind", "KIND"}, {"state_word", "STATE"},
-					  {"subject", "SUBJECT"}, {"waits_for", "WAITS FOR"},
-					  {"you_may", "YOU MAY"}, {NULL, NULL}};
+	static const struct col cols[] = {{"num", "CASE"},
+					  {"kind", "KIND"},
+					  {"state_word", "STATE"},
+					  {"subject", "SUBJECT"},
+					  {"waits_for", "WAITS FOR"},
+					  {"you_may", "YOU MAY"},
+					  {NULL, NULL}};
 
 	if (cli.help) {
 		puts("usage: sallyport queue [ls] [-o json]\n"
-		     "Cases that wait for a proposal or another signature, and the command that moves each on.");
+		     "Cases that wait for a proposal or another signature, and the command that "
+		     "moves each on.");
 		return X_OK;
 	}
 	if (argc > 2 || (argc == 2 && strcmp(argv[1], "ls") != 0))

@@ -36,7 +36,8 @@ static void put_quota(const json_t *o)
 		    {"tok_day", "tokens_day", "tokens, day"},
 		    {"tok_month", "tokens_month", "tokens, month"}};
 
-	printf("%s  %s\n%-22s %16s %16s\n", noun_str(o, "id"), noun_str(o, "level"), "", "USED", "LIMIT");
+	printf("%s  %s\n%-22s %16s %16s\n", noun_str(o, "id"), noun_str(o, "level"), "", "USED",
+	       "LIMIT");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		put_row(json_object_get(o, "limits"), json_object_get(o, "used"), rows[i].limit,
 			rows[i].use, rows[i].text);

@@ -12,15 +12,18 @@
 static const char subject_help[] =
     "usage: sallyport subject VERB\n"
     "  new --name NAME --org ORG --tier 0..3 --key FILE   open an onboarding case\n"
-    "      [--days N | --days never] [--service] [--binding none|cert] [--self OFFICER] [--sponsor OFFICER]\n"
+    "      [--days N | --days never] [--service] [--binding none|cert] [--self OFFICER] [--sponsor "
+    "OFFICER]\n"
     "  suspend ID --key FILE --reason CODE:text           stop at once; one officer is enough\n"
     "  code ID --key FILE [--binding none|cert]           open a case for a new enrolment code\n"
     "  tier ID TIER --key FILE                            open a case for another tier\n"
     "  reinstate ID | close ID --key FILE                 open a case\n"
     "  ls | show ID\n"
     "\n"
-    "ORG is an id org_... or a name; the same name gives the same organisation in this realm. NAME is\n"
-    "sealed. Access ends after --days (365). --self: the officer who is this very person; --sponsor: the\n"
+    "ORG is an id org_... or a name; the same name gives the same organisation in this realm. NAME "
+    "is\n"
+    "sealed. Access ends after --days (365). --self: the officer who is this very person; "
+    "--sponsor: the\n"
     "officer who vouches. Neither may decide the case.\n"
     "\n"
     "  sallyport subject new --name 'Demo Person' --org 'Demo Org' --tier 1 --key ann.key -o json\n"
@@ -44,7 +47,8 @@ static int org_id(const struct realm *r, const char *org, struct id *out)
 	if (id_parse("org", span_cstr(org), out))
 		return X_OK;
 	if (strncmp(org, "org_", 4) == 0 || !okey_name_ok(span_cstr(org)))
-		return cli_fail(X_USAGE, "--org is an id org_... or a name of 1 to %d bytes", OKEY_NAME - 1);
+		return cli_fail(X_USAGE, "--org is an id org_... or a name of 1 to %d bytes",
+				OKEY_NAME - 1);
 	n = utf8proc_map((const utf8proc_uint8_t *)org, 0, &folded,
 			 UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT |
 			     UTF8PROC_CASEFOLD);
@@ -112,7 +116,8 @@ static int seal_party(struct signer *s, const struct words *w, uint8_t party[32]
 	jw_kcstr(&j, "org_name", w->org);
 	jw_kint(&j, "v", 1);
 	jw_end_obj(&j);
-	rc = buf_ok(&b) ? signer_seal(s, buf_span(&b), party) : cli_fail(X_USAGE, "--name is too long");
+	rc = buf_ok(&b) ? signer_seal(s, buf_span(&b), party)
+			: cli_fail(X_USAGE, "--name is too long");
 	buf_wipe_free(&b);
 	return rc;
 }
@@ -152,29 +157,37 @@ static void put_opened(const struct case_payload *p, const json_t *reply)
 	id_fmt("sub", &p->subject.id, sub);
 	cli_banner();
 	if (cli.out == OUT_JSON || cli.out == OUT_JSONL) {
-		o = json_pack("{s:i, s:b, s:s, s:s, s:s, s:s, s:O?}", "schema_version", 1, "demo", cli.demo,
-			      "case", cas, "kind", case_kind_text(p->kind), "subject", sub, "digest", hex,
-			      "num", json_object_get(reply, "num"));
+		o = json_pack("{s:i, s:b, s:s, s:s, s:s, s:s, s:O?}", "schema_version", 1, "demo",
+			      cli.demo, "case", cas, "kind", case_kind_text(p->kind), "subject",
+			      sub, "digest", hex, "num", json_object_get(reply, "num"));
 		if (o && p->kind == CK_ONBOARD)
-			json_object_set_new(o, "org", json_string(id_fmt("org", &p->subject.org, org)));
+			json_object_set_new(o, "org",
+					    json_string(id_fmt("org", &p->subject.org, org)));
 		cli_print(o, NULL, NULL);
 		json_decref(o);
 		return;
 	}
-	printf("case     %s (%s)\nsubject  %s\ndigest   %s\n", cas, case_kind_text(p->kind), sub, hex);
-	fprintf(stderr, "Next: sallyport case propose %s --key FILE --reason APPROVE:text, then another "
-		"officer: sallyport case sign\n", cas);
+	printf("case     %s (%s)\nsubject  %s\ndigest   %s\n", cas, case_kind_text(p->kind), sub,
+	       hex);
+	fprintf(stderr,
+		"Next: sallyport case propose %s --key FILE --reason APPROVE:text, then another "
+		"officer: sallyport case sign\n",
+		cas);
 }
 
 static int verb_new(int argc, char **argv)
 {
 	struct words w = {0};
-	const struct opt opts[] = {
-	    {.name = "name", .value = &w.name},       {.name = "org", .value = &w.org},
-	    {.name = "tier", .value = &w.tier},       {.name = "key", .value = &w.key},
-	    {.name = "days", .value = &w.days},       {.name = "service", .flag = true, .value = &w.service},
-	    {.name = "binding", .value = &w.binding}, {.name = "self", .value = &w.self},
-	    {.name = "sponsor", .value = &w.sponsor}, {0}};
+	const struct opt opts[] = {{.name = "name", .value = &w.name},
+				   {.name = "org", .value = &w.org},
+				   {.name = "tier", .value = &w.tier},
+				   {.name = "key", .value = &w.key},
+				   {.name = "days", .value = &w.days},
+				   {.name = "service", .flag = true, .value = &w.service},
+				   {.name = "binding", .value = &w.binding},
+				   {.name = "self", .value = &w.self},
+				   {.name = "sponsor", .value = &w.sponsor},
+				   {0}};
 	struct case_payload p = {0};
 	struct signer s;
 	json_t *reply = NULL;
@@ -216,11 +229,13 @@ static int subject_now(const char *id, struct id *out, uint32_t *ver)
 static int verb_suspend(int argc, char **argv)
 {
 	const char *key = NULL, *reason = NULL, *pos[1];
-	const struct opt opts[] = {{.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
+	const struct opt opts[] = {
+	    {.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
 	struct stmt st = {.verb = VB_SUBJECT_SUSPEND};
 	struct signer s;
 	json_t *reply = NULL;
-	int rc = noun_opts(argc, argv, opts, pos, 1, "subject suspend ID --key FILE --reason CODE:text");
+	int rc =
+	    noun_opts(argc, argv, opts, pos, 1, "subject suspend ID --key FILE --reason CODE:text");
 
 	if (rc != X_OK)
 		return rc;
@@ -232,7 +247,9 @@ static int verb_suspend(int argc, char **argv)
 	if (rc == X_OK)
 		rc = signer_send(&s, &st, &reply);
 	if (rc == X_OK && reply)
-		reply_done(reply, "suspended; reinstating needs two officers: sallyport subject reinstate");
+		reply_done(
+		    reply,
+		    "suspended; reinstating needs two officers: sallyport subject reinstate");
 	json_decref(reply);
 	signer_close(&s);
 	return rc;
@@ -242,7 +259,8 @@ static int verb_suspend(int argc, char **argv)
 static int open_about(int argc, char **argv, enum case_kind kind)
 {
 	const char *key = NULL, *binding = NULL, *pos[2];
-	const struct opt opts[] = {{.name = "key", .value = &key}, {.name = "binding", .value = &binding}, {0}};
+	const struct opt opts[] = {
+	    {.name = "key", .value = &key}, {.name = "binding", .value = &binding}, {0}};
 	struct case_payload p = {.kind = kind};
 	struct signer s;
 	json_t *reply = NULL;
@@ -290,8 +308,9 @@ static int verb_close(int argc, char **argv)
 
 static int verb_ls(int argc, char **argv)
 {
-	static const struct col cols[] = {{"id", "SUBJECT"}, {"state_word", "STATE"}, {"tier", "TIER"},
-					  {"org", "ORGANISATION"}, {"name", "NAME"}, {NULL, NULL}};
+	static const struct col cols[] = {{"id", "SUBJECT"}, {"state_word", "STATE"},
+					  {"tier", "TIER"},  {"org", "ORGANISATION"},
+					  {"name", "NAME"},  {NULL, NULL}};
 	const struct opt opts[] = {{0}};
 	int rc = noun_opts(argc, argv, opts, NULL, 0, "subject ls");
 
@@ -312,10 +331,15 @@ static int verb_show(int argc, char **argv)
 
 int cmd_subject(int argc, char **argv)
 {
-	static const struct verb_fn verbs[] = {
-	    {"new", verb_new},   {"ls", verb_ls},     {"show", verb_show},	     {"suspend", verb_suspend},
-	    {"code", verb_code}, {"tier", verb_tier}, {"reinstate", verb_reinstate}, {"close", verb_close},
-	    {0}};
+	static const struct verb_fn verbs[] = {{"new", verb_new},
+					       {"ls", verb_ls},
+					       {"show", verb_show},
+					       {"suspend", verb_suspend},
+					       {"code", verb_code},
+					       {"tier", verb_tier},
+					       {"reinstate", verb_reinstate},
+					       {"close", verb_close},
+					       {0}};
 
 	return noun_run(argc, argv, verbs, subject_help);
 }

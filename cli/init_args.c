@@ -26,7 +26,7 @@ static const struct limits small_tiers[TIER_COUNT] = {
 
 void init_tiers(enum profile p, struct settings *s)
 {
-	static const struct limits demo = {256, 6000, 10000000, 100000000,
+	static const struct limits demo = {256,	     6000,	  10000000,    100000000,
 					   10000000, 10000000000, 100000000000};
 
 	for (int t = 0; t < TIER_COUNT; t++)
@@ -35,7 +35,7 @@ void init_tiers(enum profile p, struct settings *s)
 
 			if (lv == LV_ORG)
 				l = (struct limits){l.concurrency * 8, l.req_min * 8, l.req_day * 8,
-						    l.req_month * 8, l.tok_min * 8, l.tok_day * 8,
+						    l.req_month * 8,   l.tok_min * 8, l.tok_day * 8,
 						    l.tok_month * 8};
 			s->tier[t][lv] = p == PR_DEMO ? demo : l;
 		}
@@ -46,8 +46,10 @@ static int path_ok(const char *what, const char *path)
 {
 	for (const char *s = path; *s; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f || *s == ';' || *s == '#' || *s == '"')
-			return cli_fail(X_USAGE, "%s: a path in the configuration holds no control "
-					"characters, quotes, ';' or '#'", what);
+			return cli_fail(X_USAGE,
+					"%s: a path in the configuration holds no control "
+					"characters, quotes, ';' or '#'",
+					what);
 	return X_OK;
 }
 
@@ -58,15 +60,16 @@ static int absolute(const char *what, const char *path, char out[REALM_PATH])
 	if (realpath(path, real) == NULL)
 		return cli_fail(X_USAGE, "%s %s: %s", what, path, strerror(errno));
 	if (snprintf(out, REALM_PATH, "%s", real) >= REALM_PATH)
-		return cli_fail(X_USAGE, "%s: the path is longer than %d bytes", what, REALM_PATH - 1);
+		return cli_fail(X_USAGE, "%s: the path is longer than %d bytes", what,
+				REALM_PATH - 1);
 	return path_ok(what, out);
 }
 
 /* The realm's folder; it may not exist yet, its parent must. */
 static int realm_dir(const char *realm, char out[REALM_PATH])
 {
-	static const char *const mine[] = {"genesis.json", "state", "log", "officers.json",
-					   "sallyport.conf", NULL};
+	static const char *const mine[] = {"genesis.json",  "state",	      "log",
+					   "officers.json", "sallyport.conf", NULL};
 	char path[REALM_PATH + 32], parent[REALM_PATH];
 	const char *slash;
 	size_t len = realm ? strlen(realm) : 0;
@@ -100,11 +103,15 @@ static int realm_dir(const char *realm, char out[REALM_PATH])
 	for (int i = 0; rc == X_OK && mine[i]; i++) {
 		snprintf(path, sizeof(path), "%s/%s", out, mine[i]);
 		if (lstat(path, &st) == 0)
-			rc = cli_fail(X_CONFLICT, "%s exists: there is a realm already; a realm is born "
-				      "once. Another one needs another folder.", path);
+			rc = cli_fail(X_CONFLICT,
+				      "%s exists: there is a realm already; a realm is born "
+				      "once. Another one needs another folder.",
+				      path);
 	}
-	if (rc == X_OK && strlen(out) + sizeof("/admin.sock") > sizeof(((struct sockaddr_un *)0)->sun_path))
-		rc = cli_fail(X_USAGE, "--realm: %s/admin.sock is too long for a Unix socket (107 bytes)",
+	if (rc == X_OK &&
+	    strlen(out) + sizeof("/admin.sock") > sizeof(((struct sockaddr_un *)0)->sun_path))
+		rc = cli_fail(X_USAGE,
+			      "--realm: %s/admin.sock is too long for a Unix socket (107 bytes)",
 			      out);
 	return rc;
 }
@@ -132,7 +139,7 @@ static int read_officers(const struct init_words *w, struct realm_plan *p)
 	}
 	if (g->n_officers < 2)
 		return cli_fail(X_USAGE, "two officers at least: --officer a.pub --officer b.pub "
-				"(sallyport officer keygen makes them)");
+					 "(sallyport officer keygen makes them)");
 	return X_OK;
 }
 
@@ -180,10 +187,11 @@ static int read_model(const char *arg, struct realm_plan *p)
 		  strcmp(role, "guard,chat") == 0;
 	m->guard = strcmp(role, "guard") == 0 || (m->chat && strlen(role) > 4);
 	if (!m->chat && !m->guard)
-		return cli_fail(X_USAGE, "--model %s: '%.40s' is neither chat, guard nor chat,guard",
+		return cli_fail(X_USAGE,
+				"--model %s: '%.40s' is neither chat, guard nor chat,guard",
 				m->name, role);
-	if ((size_t)snprintf(path, sizeof(path), "%.*s", (int)(colon - arg - name - 1), arg + name + 1) >=
-	    sizeof(path))
+	if ((size_t)snprintf(path, sizeof(path), "%.*s", (int)(colon - arg - name - 1),
+			     arg + name + 1) >= sizeof(path))
 		return cli_fail(X_USAGE, "--model: the path is too long");
 	rc = absolute("--model", path, p->model_file[p->gen.settings.n_models]);
 	if (rc == X_OK)
@@ -203,7 +211,8 @@ static int read_models(const struct init_words *w, struct realm_plan *p)
 		guard = guard || p->gen.settings.model[i].guard;
 	}
 	if (rc == X_OK && (!chat || !guard))
-		rc = cli_fail(X_USAGE, "a realm needs a model for chat and one as guard (one file may be "
+		rc = cli_fail(X_USAGE,
+			      "a realm needs a model for chat and one as guard (one file may be "
 			      "both): --model NAME=FILE:chat,guard");
 	return rc;
 }
@@ -216,7 +225,8 @@ static int read_policy(const char *path, struct realm_plan *p)
 	int rc;
 
 	if (path == NULL)
-		return cli_fail(X_USAGE, "--policy FILE names the policy (etc/policy.conf is the sample)");
+		return cli_fail(X_USAGE,
+				"--policy FILE names the policy (etc/policy.conf is the sample)");
 	rc = absolute("--policy", path, p->policy_file);
 	if (rc == X_OK && io_read_file(path, POLICY_MAX, &text, &err) < 0)
 		rc = cli_fail(X_USAGE, "--policy %s", err.text);

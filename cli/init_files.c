@@ -75,7 +75,8 @@ static int secrets(struct making *m, struct realm_plan *p, struct buf *vkey)
 		return err_set(&m->err, E_NOMEM, "guarded memory");
 	randombytes_buf(seed, 32);
 	crypto_sign_seed_keypair(pub, sk, seed);
-	snprintf(name, sizeof(name), "sallyport.invalid/%s/1", id_fmt("dep", &p->gen.deployment, dep));
+	snprintf(name, sizeof(name), "sallyport.invalid/%s/1",
+		 id_fmt("dep", &p->gen.deployment, dep));
 	rc = vkey_make(name, VKEY_ED25519, pub, &key, &m->err);
 	if (rc < 0)
 		return rc;
@@ -129,11 +130,15 @@ static int conf_file(struct making *m, const struct realm_plan *p)
 	int rc;
 
 	buf_fmt(&b, "; sallyport.conf - made by sallyport init; see sallyport.conf(5).%s\n",
-		p->gen.profile == PR_DEMO ? "\n; DEMO realm: not for real people, not for real data" : "");
-	buf_fmt(&b, "[realm]\nstate-dir = %s/state\nlog-dir = %s/log\ngenesis = %s/genesis.json\n\n", d, d,
-		d);
-	buf_fmt(&b, "[listen \"public\"]\naddress = %s\nport = %u\ntls-cert = %s/tls.crt\n"
-		"tls-key = %s/tls.key\n\n", p->address, p->port, d, d);
+		p->gen.profile == PR_DEMO ? "\n; DEMO realm: not for real people, not for real data"
+					  : "");
+	buf_fmt(&b,
+		"[realm]\nstate-dir = %s/state\nlog-dir = %s/log\ngenesis = %s/genesis.json\n\n", d,
+		d, d);
+	buf_fmt(&b,
+		"[listen \"public\"]\naddress = %s\nport = %u\ntls-cert = %s/tls.crt\n"
+		"tls-key = %s/tls.key\n\n",
+		p->address, p->port, d, d);
 	buf_fmt(&b, "[admin]\nsocket = %s/admin.sock\nmode = 0600\n\n", d);
 	buf_fmt(&b, "[engine]\npolicy = %s\n\n", p->policy_file);
 	for (unsigned i = 0; i < p->gen.settings.n_models; i++)
@@ -192,7 +197,8 @@ int init_write(struct realm_plan *p, uint8_t digest[32])
 		goto out;
 	}
 	sha256(buf_span(&doc), digest);
-out:	free(m);
+out:
+	free(m);
 	free(again);
 	buf_free(&doc);
 	return rc;

@@ -16,7 +16,7 @@ tests_cli_admin_bridge_SOURCES = tests/cli/admin_bridge.c
 tests_cli_admin_bridge_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 tests_cli_admin_bridge_LDADD = libstoreadmin.a $(DB_LIBS)
 TESTS += tests/cli/test_cli.py
-EXTRA_DIST += tests/cli/test_cli.py
+EXTRA_DIST += tests/cli/test_cli.py tests/cli/cli_kit.py
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/t_cli_keys

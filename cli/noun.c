@@ -21,9 +21,9 @@ int noun_run(int argc, char **argv, const struct verb_fn *verbs, const char *hel
 	}
 	names[n] = NULL;
 	near = cli_nearest(argv[1], names);
-	return cli_fail(X_USAGE, "%s has no verb '%.40s'%s%s%s sallyport %s --help lists them.", argv[0],
-			argv[1], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : ".",
-			argv[0]);
+	return cli_fail(X_USAGE, "%s has no verb '%.40s'%s%s%s sallyport %s --help lists them.",
+			argv[0], argv[1], near ? "; did you mean '" : "", near ? near : "",
+			near ? "'?" : ".", argv[0]);
 }
 
 int noun_opts(int argc, char **argv, const struct opt *opts, const char **pos, unsigned want,

@@ -1,4 +1,5 @@
-/* noun.h - what the nouns of `sallyport` share: the table of verbs, opening of small files. One thread. */
+/* noun.h - what the nouns of `sallyport` share: the table of verbs, opening of small files. One
+ * thread. */
 #ifndef SP_CLI_NOUN_H
 #define SP_CLI_NOUN_H
 
@@ -11,7 +12,8 @@ struct verb_fn {
 /* Runs the verb named by argv[1]; verbs end with {0}. --help prints help to stdout; no verb at all
  * prints it to stderr (X_USAGE). An unknown verb is answered with the nearest. */
 int noun_run(int argc, char **argv, const struct verb_fn *verbs, const char *help);
-/* cli_opts for verbs with exactly `want` positional words; usage is said when they are not there. */
+/* cli_opts for verbs with exactly `want` positional words; usage is said when they are not there.
+ */
 int noun_opts(int argc, char **argv, const struct opt *opts, const char **pos, unsigned want,
 	      const char *usage);
 /* GET of a list, printed. */

@@ -13,9 +13,10 @@
 
 int okey_create(const char *path, unsigned mode, struct span bytes, struct err *err)
 {
-	int fd = FAULT("okey.open") ? -1
-				     : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-					    (mode_t)mode);
+	int fd =
+	    FAULT("okey.open")
+		? -1
+		: open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
 	int rc;
 
 	if (fd < 0 && errno == EEXIST)
@@ -49,8 +50,10 @@ static int slurp(const char *path, bool secret, char *out, size_t *n, struct err
 	else if (!S_ISREG(st.st_mode) || st.st_size > (off_t)OKEY_FILE_MAX)
 		rc = err_set(err, E_FORMAT, "%s is no officer's key file", path);
 	else if (secret && (st.st_mode & 077))
-		rc = err_set(err, E_DENIED, "%s is open to others (mode %04o): chmod 0600 it; if somebody "
-			     "may have read it, revoke it", path, (unsigned)st.st_mode & 07777);
+		rc = err_set(err, E_DENIED,
+			     "%s is open to others (mode %04o): chmod 0600 it; if somebody "
+			     "may have read it, revoke it",
+			     path, (unsigned)st.st_mode & 07777);
 	while (rc == E_OK && r > 0 && *n < OKEY_FILE_MAX) {
 		r = FAULT("okey.read") ? -1 : read(fd, out + *n, OKEY_FILE_MAX - *n);
 		if (r < 0 && errno == EINTR)

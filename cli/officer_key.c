@@ -41,8 +41,10 @@ int okey_make(struct span name, struct officer_key *out, struct err *err)
 {
 	memset(out, 0, sizeof(*out));
 	if (!okey_name_ok(name))
-		return err_set(err, E_RANGE, "a name has 1 to %d bytes of UTF-8 without control "
-			       "characters", OKEY_NAME - 1);
+		return err_set(err, E_RANGE,
+			       "a name has 1 to %d bytes of UTF-8 without control "
+			       "characters",
+			       OKEY_NAME - 1);
 	out->sk = sodium_malloc(64);
 	if (out->sk == NULL)
 		return err_set(err, E_NOMEM, "guarded memory");
@@ -205,7 +207,8 @@ static int secret_parse(struct span head, struct span secret, struct span pass,
 	sha256(head, digest);
 	crypto_sign_seed_keypair(pub, k->sk, plain);
 	if (!secret_eq(plain + 32, digest, 32) || memcmp(pub, k->pub, 32) != 0)
-		return err_set(err, E_CRYPTO, "the file was changed: id, name or public key do not "
+		return err_set(err, E_CRYPTO,
+			       "the file was changed: id, name or public key do not "
 			       "belong to this secret");
 	return E_OK;
 }
@@ -222,8 +225,7 @@ int okey_parse(struct span text, struct span pass, struct officer_key *out, stru
 		return err_set(err, E_FORMAT, "not an officer's key file of version 1");
 	if (!take(&rest, "id ", &v) || !id_parse("off", v, &out->id) ||
 	    !take(&rest, "name ", &name) || !okey_name_ok(name) || !take(&rest, "pub ", &v) ||
-	    !hex_decode(v, out->pub, 32) || !take(&rest, "kdf ", &v) ||
-	    !kdf_parse(v, &cost, salt))
+	    !hex_decode(v, out->pub, 32) || !take(&rest, "kdf ", &v) || !kdf_parse(v, &cost, salt))
 		return err_set(err, E_FORMAT, "a line before 'secret' is malformed");
 	memcpy(out->name, name.p, name.n);
 	head = span_of(text.p, text.n - rest.n);

@@ -48,13 +48,14 @@ struct okey_cost {
 /* Appends the key file. out: BUF_FIXED over guarded memory of OKEY_FILE_MAX. */
 int okey_format(const struct officer_key *k, struct span pass, struct okey_cost cost,
 		struct buf *out, struct err *err);
-/* E_FORMAT malformed, E_DENIED it needs a passphrase and pass is empty, E_CRYPTO wrong passphrase or
- * a changed file. End with okey_wipe on success. */
+/* E_FORMAT malformed, E_DENIED it needs a passphrase and pass is empty, E_CRYPTO wrong passphrase
+ * or a changed file. End with okey_wipe on success. */
 int okey_parse(struct span text, struct span pass, struct officer_key *out, struct err *err);
 int okey_pub_format(const struct officer_key *k, struct buf *out);
 int okey_pub_parse(struct span text, struct officer_key *out, struct err *err);
 
-/* Creates path with the mode and these bytes; E_CONFLICT when it exists, which is then left alone. */
+/* Creates path with the mode and these bytes; E_CONFLICT when it exists, which is then left alone.
+ */
 int okey_create(const char *path, unsigned mode, struct span bytes, struct err *err);
 /* Reads a key file; E_DENIED when others may read it. Asks for the passphrase when it needs one. */
 int okey_load(const char *path, struct officer_key *out, struct err *err);
@@ -63,6 +64,7 @@ int okey_pub_load(const char *path, struct officer_key *out, struct err *err);
 int okey_pub_path(const char *key_path, char *out, size_t n);
 
 /* Opens crypto_box_seal made to the X25519 form of this key; at most cap bytes, E_CRYPTO else. */
-int okey_open_box(const struct officer_key *k, struct span box, uint8_t *out, size_t cap, size_t *n);
+int okey_open_box(const struct officer_key *k, struct span box, uint8_t *out, size_t cap,
+		  size_t *n);
 
 #endif

@@ -104,7 +104,8 @@ int pass_read(const char *prompt, bool fresh, char *out, size_t *n, struct err *
 	} else {
 		tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 		if (tty < 0)
-			return err_set(err, E_NOTFOUND, "no terminal to ask for the passphrase; "
+			return err_set(err, E_NOTFOUND,
+				       "no terminal to ask for the passphrase; "
 				       "SALLYPORT_PASSPHRASE_FILE names a file that holds it");
 		rc = ask(tty, prompt, out, n, err);
 		if (rc == E_OK && fresh)

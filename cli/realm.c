@@ -49,10 +49,11 @@ int realm_may_sign(const struct realm *r)
 			 slash ? cli.socket : ".");
 	if (!is_folder(path))
 		return X_OK;
-	return cli_fail(X_SEPARATION,
-			"this machine holds the realm's state folder (%s). Outside a demo realm officers "
-			"sign on their own machines, where the host's operator cannot read their keys.\n"
-			"  who can: you, from your own machine\n"
-			"  command: ssh -N -L ./admin.sock:%s HOST & sallyport --socket ./admin.sock ...",
-			path, cli.socket ? cli.socket : "/run/sallyport/admin.sock");
+	return cli_fail(
+	    X_SEPARATION,
+	    "this machine holds the realm's state folder (%s). Outside a demo realm officers "
+	    "sign on their own machines, where the host's operator cannot read their keys.\n"
+	    "  who can: you, from your own machine\n"
+	    "  command: ssh -N -L ./admin.sock:%s HOST & sallyport --socket ./admin.sock ...",
+	    path, cli.socket ? cli.socket : "/run/sallyport/admin.sock");
 }

@@ -19,7 +19,7 @@ int signer_open(struct signer *s, const char *key_path)
 	s->sealed = BUF_INIT(SEALED_TEXT + 32);
 	if (key_path == NULL)
 		return cli_fail(X_USAGE, "--key FILE names your officer's key "
-				"(sallyport officer keygen makes one)");
+					 "(sallyport officer keygen makes one)");
 	rc = realm_load(&s->realm);
 	if (rc == X_OK)
 		rc = realm_may_sign(&s->realm);
@@ -62,7 +62,8 @@ static int no_reason(const char *reason)
 	if (reason == NULL)
 		return cli_fail(X_USAGE, "--reason CODE:text says why; CODE is one of %s", list);
 	return cli_fail(X_USAGE, "'%.*s' is no reason code; one of %s",
-			(int)strcspn(reason, ":") > 40 ? 40 : (int)strcspn(reason, ":"), reason, list);
+			(int)strcspn(reason, ":") > 40 ? 40 : (int)strcspn(reason, ":"), reason,
+			list);
 }
 
 int signer_reason(struct signer *s, const char *reason, struct stmt *st)
@@ -82,7 +83,8 @@ int signer_reason(struct signer *s, const char *reason, struct stmt *st)
 	if (!st->has_note)
 		return X_OK;
 	if (!okey_text_ok(span_cstr(text + 1)))
-		return cli_fail(X_USAGE, "the text of --reason is not UTF-8 without control characters");
+		return cli_fail(X_USAGE,
+				"the text of --reason is not UTF-8 without control characters");
 	return signer_seal(s, span_cstr(text + 1), st->note);
 }
 
@@ -99,7 +101,8 @@ static int nonce_get(struct signer *s, struct stmt *st)
 	if (!jx_hex(reply, "aud", aud, 32) || !jx_id(reply, "nonce", "nce", &st->nonce))
 		rc = cli_fail(X_FAIL, "the daemon's answer has no nonce");
 	else if (memcmp(aud, s->realm.digest, 32) != 0)
-		rc = cli_fail(X_CONFLICT, "the daemon asks for a signature for another realm than the one "
+		rc = cli_fail(X_CONFLICT,
+			      "the daemon asks for a signature for another realm than the one "
 			      "whose genesis it shows");
 	json_decref(reply);
 	return rc;
@@ -124,7 +127,8 @@ static int post(struct signer *s, struct span bytes, const uint8_t sig[STMT_SIG]
 	buf_reset(&b64);
 	if (s->sealed.n)
 		buf_base64(&b64, s->sealed.p, s->sealed.n);
-	json_object_set_new(body, "sealed", s->sealed.n ? json_string(buf_cstr(&b64)) : json_null());
+	json_object_set_new(body, "sealed",
+			    s->sealed.n ? json_string(buf_cstr(&b64)) : json_null());
 	if (!buf_ok(&b64) || json_object_size(body) != 3)
 		rc = cli_fail(X_FAIL, "no memory");
 	else

@@ -1,8 +1,8 @@
-/* admin_bridge.c - for test_cli.py: the real admin side of store (state.db, statements, cases, codes)
- * behind DIR/admin.sock, without the other roles, so that the officer's commands can be tried where
- * no engine runs. The log is memory. Ends when its standard input closes. One connection at a time.
- *   admin_bridge DIR     DIR was made by sallyport init
- * POST /enroll {"code_a","code_b"} redeems a code as the gate would. */
+/* admin_bridge.c - for test_cli.py: the real admin side of store (state.db, statements, cases,
+ * codes) behind DIR/admin.sock, without the other roles, so that the officer's commands can be
+ * tried where no engine runs. The log is memory. Ends when its standard input closes. One
+ * connection at a time. admin_bridge DIR     DIR was made by sallyport init POST /enroll
+ * {"code_a","code_b"} redeems a code as the gate would. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -51,11 +51,11 @@ static void on_reply(void *arg, const struct id *req, unsigned status, bool more
 }
 
 static void on_enrolled(void *arg, const struct id *req, unsigned reason, const char *kid,
-		     const char *key, const char *sub)
+			const char *key, const char *sub)
 {
 	b.status = reason ? 403 : 200;
-	buf_fmt(&b.reply, "{\"api_key\":\"%s\",\"key\":\"%s\",\"reason\":%u,\"subject\":\"%s\"}", key, kid,
-		reason, sub);
+	buf_fmt(&b.reply, "{\"api_key\":\"%s\",\"key\":\"%s\",\"reason\":%u,\"subject\":\"%s\"}",
+		key, kid, reason, sub);
 	b.done = true;
 }
 
@@ -98,8 +98,8 @@ static void read_named(const char *dir, const char *name, struct buf *out)
 
 static void start(const char *dir)
 {
-	struct store_admin_cb cb = {NULL, on_now, on_append, on_reply, on_enrolled, on_revoke,
-				    on_changed, NULL, random_bytes};
+	struct store_admin_cb cb = {NULL,      on_now,	   on_append, on_reply,	   on_enrolled,
+				    on_revoke, on_changed, NULL,      random_bytes};
 	struct buf pepper = BUF_INIT(64), kek = BUF_INIT(64), doc = BUF_INIT(CANON_MAX);
 	char path[600];
 	struct id boot = id_random();
@@ -215,8 +215,9 @@ static void connection(int fd)
 	serve(method, path, span_of(end + 4, want));
 	if (!b.done)
 		stop("a request was not answered");
-	r = snprintf(head, sizeof(head), "HTTP/1.1 %u X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-		     b.status, b.reply.n);
+	r = snprintf(head, sizeof(head),
+		     "HTTP/1.1 %u X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", b.status,
+		     b.reply.n);
 	if (io_write_all(fd, head, (size_t)r, NULL) == E_OK)
 		io_write_all(fd, b.reply.p, b.reply.n, NULL);
 }
@@ -233,7 +234,8 @@ int main(int argc, char **argv)
 	start(argv[1]);
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/admin.sock", argv[1]);
 	p[1].fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (p[1].fd < 0 || bind(p[1].fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(p[1].fd, 8) < 0)
+	if (p[1].fd < 0 || bind(p[1].fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    listen(p[1].fd, 8) < 0)
 		stop(strerror(errno));
 	puts("ready");
 	fflush(stdout);

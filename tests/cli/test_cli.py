@@ -2,87 +2,18 @@
 """test_cli.py - the officer's commands: keys and init on the disk, then every verb against the real
 admin side of store (admin_bridge), and what the commands do when a daemon lies.
 
-Python 3.11 standard library only. Prints 'ok NAME' / 'not ok NAME'. Folders come from BUILDDIR and
-SRCDIR, as make check sets them."""
+Prints 'ok NAME' / 'not ok NAME'. Folders come from BUILDDIR and SRCDIR, as make check sets them."""
+import base64
 import hashlib
 import json
 import os
 import re
 import shutil
 import socket
-import stat
-import subprocess
 import sys
-import tempfile
-import threading
 
-BUILD = os.path.abspath(os.environ.get("BUILDDIR", "."))
-SRC = os.path.abspath(os.environ.get("SRCDIR", "."))
-SP = os.path.join(BUILD, "sallyport")
-BRIDGE = os.path.join(BUILD, "tests/cli/admin_bridge")
-TMP = tempfile.mkdtemp(prefix="spcli-")
-B32 = "0123456789abcdefghjkmnpqrstvwxyz"
-
-
-class Failed(Exception):
-    pass
-
-
-def need(ok, why):
-    if not ok:
-        raise Failed(why)
-
-
-def sp(*args, code=0, env=None, stdin=""):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SALLYPORT_")}
-    r = subprocess.run([SP, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
-                       input=stdin, start_new_session=True, env=dict(clean, **(env or {})))
-    if code is not None and r.returncode != code:
-        raise Failed("sallyport %s: status %d, not %d\n%s%s" % (" ".join(args), r.returncode, code, r.stdout, r.stderr))
-    return r
-
-
-def path(*parts):
-    return os.path.join(TMP, *parts)
-
-
-def mode(p):
-    return stat.S_IMODE(os.stat(p).st_mode)
-
-
-def canonical(o):
-    return json.dumps(o, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def read(p):
-    with open(p, "rb") as f:
-        return f.read()
-
-
-def word_list():
-    text = read(os.path.join(SRC, "vetting/words.c")).decode()
-    words = re.findall(r'"([a-z]+)"', text[text.index("genesis_word_list"):])
-    need(len(words) == 256 and len(set(words)) == 256, "the word list has 256 different words")
-    return words
-
-
-def id_bytes(text):
-    n = 0
-    for c in text.split("_")[1]:
-        n = n << 5 | B32.index(c)
-    return n.to_bytes(16, "big")
-
-
-def init_args(realm, **over):
-    a = dict(realm=realm, profile="demo", policy=os.path.join(SRC, "etc/policy.conf"), port="9443")
-    a.update(over)
-    out = ["init"]
-    for k, v in a.items():
-        if v is not None:
-            out += ["--" + k, v]
-    for who in ("ann", "bao"):
-        out += ["--officer", path(who + ".pub")]
-    return out + ["--model", "starter=%s:chat,guard" % path("m.gguf")]
+sys.dont_write_bytecode = True  # the source folder may be read-only
+from cli_kit import SRC, TMP, Bridge, Liar, canonical, id_bytes, init_args, mode, need, path, read, sp, word_list
 
 
 # ---- without a daemon ----
@@ -237,67 +168,6 @@ def without_a_daemon_the_code_is_9():
 
 # ---- with the real admin side of store ----
 
-class Bridge:
-    def __init__(self, realm):
-        self.p = subprocess.Popen([BRIDGE, realm], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        need(self.p.stdout.readline() == "ready\n", "the bridge does not start")
-        self.socket = os.path.join(realm, "admin.sock")
-
-    def close(self):
-        self.p.stdin.close()
-        self.p.wait(10)
-        os.unlink(self.socket)
-
-
-class Liar:
-    """Between the command and the bridge: alters one answer."""
-
-    def __init__(self, to, route, alter):
-        self.at = path("liar.sock")
-        self.to, self.route, self.alter = to, route, alter
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.bind(self.at)
-        self.s.listen(8)
-        self.posts = []
-        self.t = threading.Thread(target=self.run, daemon=True)
-        self.t.start()
-
-    def run(self):
-        while True:
-            try:
-                c, _ = self.s.accept()
-            except OSError:
-                return
-            with c, socket.socket(socket.AF_UNIX) as up:
-                data = b""
-                while b"\r\n\r\n" not in data:
-                    data += c.recv(65536)
-                head, body = data.split(b"\r\n\r\n", 1)
-                m = re.search(rb"content-length: *(\d+)", head, re.I)
-                while len(body) < (int(m.group(1)) if m else 0):
-                    body += c.recv(65536)
-                up.connect(self.to)
-                up.sendall(head + b"\r\n\r\n" + body)
-                back = b""
-                while chunk := up.recv(65536):
-                    back += chunk
-                rhead, rbody = back.split(b"\r\n\r\n", 1)
-                where = head.split()[1].decode()
-                if where.endswith("/statements"):
-                    self.posts.append(body)
-                if re.search(self.route, where):
-                    o = json.loads(rbody)
-                    self.alter(o)
-                    rbody = json.dumps(o).encode()
-                c.sendall(rhead.split(b"\r\n")[0] + b"\r\nContent-Length: %d\r\n\r\n" % len(rbody) + rbody)
-
-    def close(self):
-        self.s.shutdown(socket.SHUT_RDWR)
-        self.s.close()
-        self.t.join(5)
-        os.unlink(self.at)
-
-
 W = {}
 
 
@@ -395,17 +265,32 @@ def a_changed_body_or_name_is_never_signed():
         o["digest"] = "00" * 32
 
     def name(o):
-        o["sealed"] = "A" * 43 + "=" + "e30="
-        o["sealed"] = __import__("base64").b64encode(b"\0" * 32 + b'{"name":"somebody else"}').decode()
+        o["sealed"] = base64.b64encode(b"\0" * 32 + b'{"name":"somebody else"}').decode()
 
-    for alter in (body, digest, name):
+    def hidden(o):
+        o["sealed"] = None
+
+    for alter in (body, digest, name, hidden):
         liar = Liar(path("realm/admin.sock"), r"/cases/", alter)
         try:
             r = sp("--socket", liar.at, "case", "propose", case, *key("ann"), "--reason", "APPROVE:x", code=6)
             need("Nothing was signed" in r.stderr and not liar.posts, alter.__name__)
-            sp("--socket", liar.at, "case", "show", case, code=6)
+            sp("--socket", liar.at, "case", "show", case, code=0 if alter is hidden else 6)
         finally:
             liar.close()
+
+
+def a_name_beside_the_sealed_one_is_not_believed():
+    def beside(o):
+        o["name"] = "somebody else"
+
+    liar = Liar(path("realm/admin.sock"), r"/cases/", beside)
+    try:
+        need("somebody" not in sp("--socket", liar.at, "case", "show", "1").stdout, "table")
+        o = json.loads(sp("--socket", liar.at, "case", "show", "1", "-o", "json").stdout)
+        need((o["name"], o["org_name"]) == ("Trần Thị Ánh", "Demo Org"), "json")
+    finally:
+        liar.close()
 
 
 def another_realms_genesis_gets_no_signature():
@@ -518,6 +403,25 @@ def outside_a_demo_the_hosts_machine_signs_nothing():
         b.close()
 
 
+def a_larger_quorum_makes_sign_wait_with_code_7():
+    realm = path("three")
+    sp(*init_args(realm, quorum="3"), "--officer", path("eve.pub"), code=0)
+    b = Bridge(realm)
+
+    def at(*args, code=0):
+        return sp("--realm", realm, *args, "-o", "json", code=code).stdout
+    try:
+        for who in ("ann", "bao", "eve"):
+            at("officer", "confirm", "--yes", *key(who))
+        c = json.loads(at("subject", "new", "--name", "a", "--org", "b", "--tier", "1", *key("ann")))["case"]
+        at("case", "propose", c, *key("ann"), "--reason", "APPROVE")
+        second = json.loads(at("case", "sign", c, *key("bao"), "--reason", "APPROVE", code=7))
+        need(second["waits"] and second["code_half"] is None, "the second of three waits")
+        need(json.loads(at("case", "sign", c, *key("eve"), "--reason", "APPROVE"))["code_half"], "the third decides")
+    finally:
+        b.close()
+
+
 def lists_have_every_form():
     for form in ("table", "json", "jsonl", "csv"):
         for args in (("case", "ls"), ("subject", "ls"), ("key", "ls"), ("officer", "ls"), ("lockdown", "ls"), ("queue",)):
@@ -533,9 +437,10 @@ ALONE = (keygen_makes_a_key_for_its_owner_alone, keygen_overwrites_nothing, keyg
          a_failed_init_leaves_nothing, wrong_words_are_answered_with_the_nearest, without_a_daemon_the_code_is_9)
 WITH_STORE = (officers_confirm_the_digest_they_compute, a_person_is_vetted_by_two, case_show_prints_what_is_signed,
               the_same_organisation_has_the_same_id, a_changed_body_or_name_is_never_signed,
-              another_realms_genesis_gets_no_signature, reasons_are_enumerated, a_dry_run_signs_nothing,
+              a_name_beside_the_sealed_one_is_not_believed, another_realms_genesis_gets_no_signature, reasons_are_enumerated, a_dry_run_signs_nothing,
               keys_are_listed_and_revoked, quotas_are_shown, one_stops_two_reinstate, lockdown_needs_one_lifting_two,
-              a_refusal_names_guard_who_and_command, lists_have_every_form, outside_a_demo_the_hosts_machine_signs_nothing)
+              a_refusal_names_guard_who_and_command, lists_have_every_form,
+              a_larger_quorum_makes_sign_wait_with_code_7, outside_a_demo_the_hosts_machine_signs_nothing)
 
 
 def run(tests):

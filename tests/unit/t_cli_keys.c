@@ -90,7 +90,8 @@ static void a_wrong_or_missing_passphrase_opens_nothing(void **st)
 	struct buf b = formatted(&k, "correct horse", cheap);
 	struct err err;
 
-	assert_int_equal(okey_parse(buf_span(&b), SPAN_LIT("correct hors"), &again, &err), E_CRYPTO);
+	assert_int_equal(okey_parse(buf_span(&b), SPAN_LIT("correct hors"), &again, &err),
+			 E_CRYPTO);
 	assert_null(again.sk);
 	assert_int_equal(okey_parse(buf_span(&b), SPAN_LIT(""), &again, &err), E_DENIED);
 	okey_wipe(&k);
@@ -100,7 +101,7 @@ static void a_wrong_or_missing_passphrase_opens_nothing(void **st)
 /* Every byte, so also id, name, public key and cost, with and without a passphrase. */
 static void any_changed_byte_is_noticed(void **st)
 {
-	for (int protected = 0; protected < 2; protected++) {
+	for (int protected = 0; protected < 2; protected ++) {
 		const char *pass = protected ? "correct horse" : "";
 		struct officer_key k, again;
 		struct buf b = formatted(&k, pass, protected ? cheap : (struct okey_cost){0});
@@ -140,7 +141,10 @@ static void another_officers_name_cannot_be_put_on_a_key(void **st)
 static void odd_files_are_refused(void **st)
 {
 	static const char *const bad[] = {
-	    "", "\n", "sallyport officer key v2\n", "sallyport officer key v1",
+	    "",
+	    "\n",
+	    "sallyport officer key v2\n",
+	    "sallyport officer key v1",
 	    "sallyport officer key v1\nid off_00000000000000000000000000\nname \n",
 	    "sallyport officer key v1\nid off_00000000000000000000000000\nname a\npub 00\n",
 	};
@@ -153,8 +157,12 @@ static void odd_files_are_refused(void **st)
 
 static void a_cost_beyond_the_bounds_is_refused_before_memory_is_taken(void **st)
 {
-	static const char *const kdf[] = {"argon2id 65 8192 ", "argon2id 1 1073741825 ", "argon2id 0 8192 ",
-					  "argon2id 1 1024 ", "argon2id -1 8192 ", "scrypt 1 8192 ",
+	static const char *const kdf[] = {"argon2id 65 8192 ",
+					  "argon2id 1 1073741825 ",
+					  "argon2id 0 8192 ",
+					  "argon2id 1 1024 ",
+					  "argon2id -1 8192 ",
+					  "scrypt 1 8192 ",
 					  "argon2id 1 99999999999999999999 "};
 	struct officer_key k, again;
 	struct err err;
@@ -166,7 +174,8 @@ static void a_cost_beyond_the_bounds_is_refused_before_memory_is_taken(void **st
 		buf_put(&c, b.p, (size_t)(at - b.p));
 		buf_puts(&c, kdf[i]);
 		buf_puts(&c, at + strlen("argon2id 1 8192 "));
-		assert_int_equal(okey_parse(buf_span(&c), SPAN_LIT("correct horse"), &again, &err), E_FORMAT);
+		assert_int_equal(okey_parse(buf_span(&c), SPAN_LIT("correct horse"), &again, &err),
+				 E_FORMAT);
 		okey_wipe(&k);
 		buf_free(&b);
 		buf_free(&c);
@@ -270,7 +279,8 @@ static void a_box_opens_only_for_its_officer(void **st)
 	assert_int_equal(okey_open_box(&k, span_of(box, sizeof(box)), out, sizeof(out), &n), E_OK);
 	assert_int_equal(n, 16);
 	assert_memory_equal(out, "0123456789abcdef", 16);
-	assert_int_equal(okey_open_box(&other, span_of(box, sizeof(box)), out, sizeof(out), &n), E_CRYPTO);
+	assert_int_equal(okey_open_box(&other, span_of(box, sizeof(box)), out, sizeof(out), &n),
+			 E_CRYPTO);
 	assert_int_equal(okey_open_box(&k, span_of(box, 20), out, sizeof(out), &n), E_CRYPTO);
 	assert_int_equal(okey_open_box(&k, span_of(box, sizeof(box)), out, 15, &n), E_CRYPTO);
 	okey_wipe(&k);
@@ -287,7 +297,8 @@ static void the_public_name_follows_the_key(void **st)
 	assert_string_equal(out, "ann.pub");
 	assert_int_equal(okey_pub_path(".key", out, sizeof(out)), E_OK);
 	assert_string_equal(out, ".key.pub");
-	assert_int_equal(okey_pub_path("a-name-that-is-much-too-long.key", out, sizeof(out)), E_RANGE);
+	assert_int_equal(okey_pub_path("a-name-that-is-much-too-long.key", out, sizeof(out)),
+			 E_RANGE);
 }
 
 static void a_failing_disk_leaves_no_half_key(void **st)
