@@ -145,7 +145,8 @@ int logdir_write(int dirfd, const char *name, struct span bytes, bool sync, stru
 
 int segscan_init(struct segscan *s, int fd, uint64_t bytes, uint64_t off, struct err *err)
 {
-	*s = (struct segscan){.fd = fd, .bytes = bytes, .off = off, .win = off};
+	*s = (struct segscan){.fd = fd, .bytes = bytes, .off = off, .win = off,
+			      .ahead = SEGSCAN_WINDOW};
 	s->mem = malloc(SEGSCAN_WINDOW);
 	return s->mem ? E_OK : err_set(err, E_NOMEM, "no memory for the scan window");
 }
@@ -162,8 +163,8 @@ void segscan_refresh(struct segscan *s)
 	s->len = 0;
 }
 
-/* Makes the window begin at s->off and hold as much as it can. */
-static int refill(struct segscan *s, struct err *err)
+/* Makes the window begin at s->off and hold `ahead` bytes, or what there is. */
+static int refill(struct segscan *s, size_t ahead, struct err *err)
 {
 	size_t keep = 0, want;
 	int rc;
@@ -174,7 +175,7 @@ static int refill(struct segscan *s, struct err *err)
 	}
 	s->win = s->off;
 	s->len = keep;
-	want = SEGSCAN_WINDOW - keep;
+	want = ahead > keep ? ahead - keep : 0;
 	if (want > s->bytes - s->win - keep)
 		want = (size_t)(s->bytes - s->win - keep);
 	rc = io_pread_all(s->fd, s->mem + keep, want, (off_t)(s->win + keep), err);
@@ -185,7 +186,8 @@ static int refill(struct segscan *s, struct err *err)
 
 int segscan_next(struct segscan *s, struct seg_frame *f, struct err *err)
 {
-	bool fresh = false;
+	size_t ahead = s->ahead;
+	unsigned filled = 0; /* a frame larger than `ahead` needs a second, whole reading */
 	struct span have;
 	int rc;
 
@@ -195,12 +197,13 @@ int segscan_next(struct segscan *s, struct seg_frame *f, struct err *err)
 			   : span_of(s->mem + (s->off - s->win), s->len - (s->off - s->win));
 		rc = seg_frame_parse(have, f);
 		/* fewer than a header's bytes say nothing until the file itself ends */
-		if (fresh || (rc != E_TRUNC && have.n >= SEG_FRAME))
+		if (filled == 2 || (rc != E_TRUNC && (filled || have.n >= SEG_FRAME)))
 			break;
-		rc = refill(s, err);
+		rc = refill(s, ahead, err);
 		if (rc < 0)
 			return rc;
-		fresh = true;
+		filled = ahead == SEGSCAN_WINDOW ? 2 : 1;
+		ahead = SEGSCAN_WINDOW;
 	}
 	if (rc == E_OK)
 		s->off += f->size;

@@ -43,6 +43,7 @@ struct segscan {
 	uint64_t off;   /* next frame */
 	uint64_t win;   /* file offset of the window */
 	size_t len;     /* bytes in the window */
+	size_t ahead;   /* bytes to read at a time: the window, less for single entries */
 	uint8_t *mem;   /* owned, SEGSCAN_WINDOW */
 };
 #define SEGSCAN_WINDOW (256u << 10)

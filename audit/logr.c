@@ -10,6 +10,7 @@
 #include "logdir.h"
 
 #define STRIDE 32u
+#define READ_AHEAD (20u << 10) /* STRIDE entries of usual size and their commits */
 
 struct seg {
 	uint64_t first, next; /* sequence of the first entry; of the entry behind `scanned` */
@@ -39,6 +40,7 @@ int logr_open(int dirfd, struct logr **out, struct err *err)
 		logr_close(r);
 		return err_sys(err, "open the log reader");
 	}
+	r->scan.ahead = READ_AHEAD;
 	*out = r;
 	return E_OK;
 }

@@ -366,7 +366,9 @@ int logw_publish(struct logw *w, struct err *err)
 		return poisoned(err);
 	if (w->size == 0 || w->published == w->size)
 		return E_OK;
-	rc = tiles_publish(&w->tiles, w->published, err);
+	if (w->bundles < w->published)
+		w->bundles = w->published;
+	rc = tiles_publish(&w->tiles, w->published, &w->bundles, 16, err);
 	if (rc == E_OK)
 		rc = logdir_write(w->dirfd, LOG_CHECKPOINT, buf_span(&w->note), true, err);
 	if (rc == E_OK)
@@ -401,8 +403,8 @@ int logw_close(struct logw *w, bool clean, struct err *err)
 		return E_OK;
 	if (clean) {
 		rc = logw_commit(w, err);
-		if (rc == E_OK)
-			rc = logw_publish(w, err);
+		while (rc == E_OK && (rc = logw_publish(w, err)) == E_BUSY)
+			rc = E_OK;
 		/* tiles that could not be written do not make the log itself unclean */
 		if (!w->poisoned)
 			rc = write_stop(w, rc < 0 ? NULL : err) < 0 ? E_IO : rc;

@@ -92,7 +92,8 @@ int logw_receipt(struct logw *w, uint64_t index, struct span extra, struct buf *
 
 /* Writes what is behind: tiles, bundles, partial tiles, and the folder's checkpoint file, up to
  * the last commit. Reads segments; slow beside a commit (call it every few seconds, when idle).
- * A failure leaves the log itself untouched and may be tried again. */
+ * Bounded: with much behind it does a part and gives E_BUSY: call again. Another failure leaves
+ * the log itself untouched and may be tried again. */
 int logw_publish(struct logw *w, struct err *err);
 
 /* clean: commits, publishes, writes the closing STOP frame (durable). Frees w in any case;

@@ -34,6 +34,7 @@ struct logw {
 	uint32_t leaf_cap;
 	uint64_t reserved, commits;
 	uint64_t published;           /* size of the folder's checkpoint file */
+	uint64_t bundles;             /* entries in bundles that are written and durable */
 
 	struct buf note;              /* signed checkpoint of (size, root) */
 	struct vkey key;

@@ -66,6 +66,9 @@ long note_unbase64(struct span s, uint8_t *out, size_t cap)
 
 	if (s.n % 4 != 0 || s.n == 0)
 		return -1;
+	for (size_t i = 0; i < s.n; i++) /* libsodium takes some bytes >= 0x80 for '/' */
+		if ((unsigned char)s.p[i] >= 0x80)
+			return -1;
 	if (sodium_base642bin(out, cap, s.p, s.n, NULL, &n, &end,
 			      sodium_base64_VARIANT_ORIGINAL) != 0 ||
 	    end != s.p + s.n)

@@ -13,7 +13,8 @@
 #include "tile.h"
 
 /* Streams the entries of one bundle into its file; a full bundle may hold 16 MiB. */
-static int put_bundle(struct tiles *t, uint64_t index, unsigned width, int fd, struct err *err)
+static int put_bundle(struct tiles *t, uint64_t index, unsigned width, int fd, bool sync,
+		      struct err *err)
 {
 	struct buf out = BUF_INIT(256u << 10), e = BUF_INIT(ENTRY_MAX);
 	int rc = E_OK;
@@ -35,14 +36,17 @@ static int put_bundle(struct tiles *t, uint64_t index, unsigned width, int fd, s
 			buf_reset(&out);
 		}
 	}
-	if (rc == E_OK && (FAULT("log.bundlesync") || fdatasync(fd) < 0))
+	if (rc == E_OK && !sync) /* under way now, awaited later with the others */
+		sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (rc == E_OK && sync && (FAULT("log.bundlesync") || fdatasync(fd) < 0))
 		rc = err_sys(err, "fsync a bundle");
 	buf_free(&out);
 	buf_free(&e);
 	return rc;
 }
 
-static int write_bundle(struct tiles *t, uint64_t index, unsigned width, struct err *err)
+static int write_bundle(struct tiles *t, uint64_t index, unsigned width, bool sync,
+			struct err *err)
 {
 	char path[TILE_PATH_MAX], tmp[TILE_PATH_MAX + 4];
 	int fd, rc;
@@ -55,7 +59,7 @@ static int write_bundle(struct tiles *t, uint64_t index, unsigned width, struct 
 	fd = openat(t->dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return err_sys(err, "create %s", tmp);
-	rc = put_bundle(t, index, width, fd, err);
+	rc = put_bundle(t, index, width, fd, sync, err);
 	close(fd);
 	if (rc == E_OK &&
 	    (FAULT("log.bundlerename") || renameat(t->dirfd, tmp, t->dirfd, path) < 0))
@@ -93,26 +97,32 @@ static void drop_partials(struct tiles *t, int level, uint64_t index, unsigned k
 		unlinkat(t->dirfd, path, AT_REMOVEDIR);
 }
 
+static int sync_path(struct tiles *t, int level, uint64_t index, unsigned width, struct err *err)
+{
+	char path[TILE_PATH_MAX];
+	int fd, rc;
+
+	tile_path(level, index, width, path);
+	fd = openat(t->dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_sys(err, "open %s", path);
+	rc = FAULT("log.tilesync") || fdatasync(fd) < 0 ? err_sys(err, "fsync %s", path) : E_OK;
+	close(fd);
+	return rc;
+}
+
 /* Full tiles were written without fsync as they filled; make them durable now. One that is
  * missing is written again. */
 static int settle_tile(struct tiles *t, unsigned level, uint64_t index, struct err *err)
 {
-	char path[TILE_PATH_MAX];
 	uint8_t h[MERKLE_HASH];
-	int fd, rc;
+	int rc = sync_path(t, (int)level, index, 0, NULL);
 
-	tile_path((int)level, index, 0, path);
-	fd = openat(t->dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0) {
-		t->cache_level = -1;
-		rc = tiles_node(t, level * 8, index * TILE_WIDTH, h);
-		fd = openat(t->dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		if (rc < 0 || fd < 0)
-			return err_set(err, E_IO, "%s cannot be made", path);
-	}
-	rc = FAULT("log.tilesync") || fdatasync(fd) < 0 ? err_sys(err, "fsync %s", path) : E_OK;
-	close(fd);
-	return rc;
+	if (rc == E_OK)
+		return E_OK;
+	t->cache_level = -1;
+	rc = tiles_node(t, level * 8, index * TILE_WIDTH, h);
+	return rc < 0 ? err_set(err, rc, "a tile cannot be made") : sync_path(t, (int)level, index, 0, err);
 }
 
 static int publish_level(struct tiles *t, unsigned level, uint64_t from, struct err *err)
@@ -133,20 +143,12 @@ static int publish_level(struct tiles *t, unsigned level, uint64_t from, struct 
 	return rc;
 }
 
-int tiles_publish(struct tiles *t, uint64_t from, struct err *err)
+/* Partial files that later ones replace. */
+static void drop_replaced(struct tiles *t, uint64_t from)
 {
 	unsigned width = (unsigned)(t->size % TILE_WIDTH);
 	uint64_t full = t->size / TILE_WIDTH;
-	int rc = E_OK;
 
-	for (uint64_t i = from / TILE_WIDTH; rc == E_OK && i < full; i++)
-		rc = write_bundle(t, i, TILE_WIDTH, err);
-	if (rc == E_OK && width > 0)
-		rc = write_bundle(t, full, width, err);
-	for (unsigned l = 0; rc == E_OK && l < TILE_LEVELS && t->size >> (8 * l) > 0; l++)
-		rc = publish_level(t, l, from, err);
-	if (rc < 0)
-		return rc;
 	for (uint64_t i = from / TILE_WIDTH; i < full; i++)
 		drop_partials(t, TILE_ENTRIES, i, 0);
 	if (width > 0)
@@ -159,5 +161,45 @@ int tiles_publish(struct tiles *t, uint64_t from, struct err *err)
 		if (n % TILE_WIDTH)
 			drop_partials(t, (int)l, n / TILE_WIDTH, (unsigned)(n % TILE_WIDTH));
 	}
-	return E_OK;
+}
+
+/* Bundles [first, end) whole, then the partial one of width entries behind them. */
+static int publish_bundles(struct tiles *t, uint64_t first, uint64_t end, unsigned width,
+			   struct err *err)
+{
+	bool each = end - first <= 1; /* more: write them all, then wait for all */
+	int rc = E_OK;
+
+	for (uint64_t i = first; rc == E_OK && i < end; i++)
+		rc = write_bundle(t, i, TILE_WIDTH, each, err);
+	if (rc == E_OK && width > 0)
+		rc = write_bundle(t, end, width, each, err);
+	for (uint64_t i = first; rc == E_OK && !each && i < end; i++)
+		rc = sync_path(t, TILE_ENTRIES, i, 0, err);
+	if (rc == E_OK && !each && width > 0)
+		rc = sync_path(t, TILE_ENTRIES, end, width, err);
+	return rc;
+}
+
+int tiles_publish(struct tiles *t, uint64_t from, uint64_t *bundles, unsigned most, struct err *err)
+{
+	uint64_t full = t->size / TILE_WIDTH, first = *bundles / TILE_WIDTH;
+	int rc;
+
+	if (full - first > most) {
+		rc = publish_bundles(t, first, first + most, 0, err);
+		if (rc < 0)
+			return rc;
+		*bundles = (first + most) * TILE_WIDTH;
+		return err_set(err, E_BUSY, "%llu bundles are still behind",
+			       (unsigned long long)(full - first - most));
+	}
+	rc = publish_bundles(t, first, full, (unsigned)(t->size % TILE_WIDTH), err);
+	for (unsigned l = 0; rc == E_OK && l < TILE_LEVELS && t->size >> (8 * l) > 0; l++)
+		rc = publish_level(t, l, from, err);
+	if (rc == E_OK) {
+		*bundles = t->size;
+		drop_replaced(t, from);
+	}
+	return rc;
 }

@@ -52,8 +52,10 @@ void tiles_root(struct tiles *t, uint8_t out[MERKLE_HASH]);
 /* The partial tile of a level now: gives hashes and their number (0: none). */
 unsigned tiles_edge(const struct tiles *t, unsigned level, const uint8_t (**h)[MERKLE_HASH]);
 
-/* Writes bundles and partial tiles for t->size, from the bundle that holds leaf `from` on, makes
- * everything since `from` durable, then drops partial files that full ones replace. */
-int tiles_publish(struct tiles *t, uint64_t from, struct err *err);
+/* Writes what a checkpoint of t->size needs beyond the one of size `from`: bundles (*bundles says
+ * how far they are, and moves on), partial tiles; makes it durable; drops partial files that others
+ * replace. With more than `most` bundles behind it writes only that many and gives E_BUSY. */
+int tiles_publish(struct tiles *t, uint64_t from, uint64_t *bundles, unsigned most,
+		  struct err *err);
 
 #endif

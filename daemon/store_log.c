@@ -320,14 +320,16 @@ static void publish(struct slog *s, bool idle)
 {
 	uint64_t now = clock_mono_ms();
 	struct err err;
+	int rc;
 
 	if (slog_poisoned(s) || logw_size(s->cfg.w) == s->published_size ||
 	    now < s->published_at + (idle ? PUBLISH_IDLE_MS : PUBLISH_BUSY_MS))
 		return;
 	s->published_at = now;
-	if (logw_publish(s->cfg.w, &err) == E_OK)
+	rc = logw_publish(s->cfg.w, &err);
+	if (rc == E_OK)
 		s->published_size = logw_size(s->cfg.w);
-	else
+	else if (rc != E_BUSY) /* a part is done; the rest comes at the next calls */
 		log_ev(LOG_WARN_LV, "log_publish", "why=\"%s\"", err.text);
 }
 
