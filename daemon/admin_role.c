@@ -207,8 +207,10 @@ static void on_request(void *user, struct http_req *q)
 		fail(q, RS_NOT_FOUND, 405, "This route takes another method.");
 	else
 		fail(q, RS_NOT_FOUND, 0,
-		     "Routes are below /admin/v1: status, nonce, statements, queue, cases, subjects, "
-		     "officers, keys, quotas, requests, receipts, checkpoint, settings, genesis; and "
+		     "Routes are below /admin/v1: status, nonce, statements, queue, cases, "
+		     "subjects, "
+		     "officers, keys, quotas, requests, receipts, checkpoint, settings, genesis; "
+		     "and "
 		     "/metrics, /healthz.");
 }
 
@@ -276,8 +278,8 @@ static void fail_all(uint64_t later_than)
 	struct areq *a, *next;
 
 	HASH_ITER(hh, admin.reqs, a, next)
-		if (a->deadline <= later_than)
-			fail(a->q, RS_BOOK_DOWN, 0, "store does not answer.");
+	if (a->deadline <= later_than)
+		fail(a->q, RS_BOOK_DOWN, 0, "store does not answer.");
 }
 
 static void admin_peer(struct role *r, enum role_id peer, bool up)

@@ -110,7 +110,8 @@ void ep_chat_authok(struct gate *g, struct greq *gr, const struct msg_AUTHOK *m)
 	gr->meta.created = clock_wall_ms() / 1000;
 	gr->meta.include_usage = gr->chat.include_usage;
 	if (submit(g, gr, m) < 0) {
-		struct msg_AUTHDROP drop = {.req = gr->id, .lease = m->lease, .code = RS_ENGINE_LOST};
+		struct msg_AUTHDROP drop = {
+		    .req = gr->id, .lease = m->lease, .code = RS_ENGINE_LOST};
 
 		if (gate_store(g))
 			CH_SEND(gate_store(g), AUTHDROP, &drop);

@@ -5,16 +5,19 @@
 
 void ep_notfound(struct gate *g, struct http_req *q)
 {
-	gate_refuse(g, q, RS_NOT_FOUND, NULL,
-		    "There are: POST /v1/chat/completions, GET /v1/models, GET /v1/models/{id}, "
-		    "GET /v1/receipts/{id}, POST /enroll, GET /healthz, GET /readyz. The base URL of "
-		    "an OpenAI client ends in /v1.");
+	gate_refuse(
+	    g, q, RS_NOT_FOUND, NULL,
+	    "There are: POST /v1/chat/completions, GET /v1/models, GET /v1/models/{id}, "
+	    "GET /v1/receipts/{id}, POST /enroll, GET /healthz, GET /readyz. The base URL of "
+	    "an OpenAI client ends in /v1.");
 }
 
 void ep_method(struct gate *g, struct http_req *q, const char *allow)
 {
 	char detail[96];
-	struct reply_fault f = {.code = RS_NOT_FOUND, .status = 405, .detail = detail,
+	struct reply_fault f = {.code = RS_NOT_FOUND,
+				.status = 405,
+				.detail = detail,
 				.vietnamese = http_vietnamese(q)};
 	struct reply r;
 

@@ -16,7 +16,8 @@
 
 #define LINGER_MS 2000
 #define INNER_BUFFER (32 * 1024)
-#define TCP_BUFFER (128 * 1024) /* what a client that does not read can hold of the kernel's memory */
+#define TCP_BUFFER                                                                                 \
+	(128 * 1024) /* what a client that does not read can hold of the kernel's memory */
 #define EDGES (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 /* ---- addresses and limits ---- */
@@ -158,10 +159,9 @@ static void accept_some(struct front *f)
 
 	for (int i = 0; i < 64 && f->accepting; i++) {
 		socklen_t n = sizeof(ss);
-		int tcp = FAULT("front.accept")
-			      ? -1
-			      : accept4(f->listener, (struct sockaddr *)&ss, &n,
-					SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int tcp = FAULT("front.accept") ? -1
+						: accept4(f->listener, (struct sockaddr *)&ss, &n,
+							  SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (tcp >= 0) {
 			take(f, tcp, &ss);
@@ -269,8 +269,7 @@ static void open_up(struct front *f, struct fconn *c)
 	pump_init(c->pump, c->ssl, c->tcp, c->inner);
 	c->state = FC_OPEN;
 	c->last = clock_mono_ms();
-	ok = epoll_ctl(f->ep, EPOLL_CTL_ADD, c->inner, &ev) == 0 &&
-	     front_hand_over(f, c, pair[1]);
+	ok = epoll_ctl(f->ep, EPOLL_CTL_ADD, c->inner, &ev) == 0 && front_hand_over(f, c, pair[1]);
 	close(pair[1]);
 	if (!ok)
 		front_close(f, c);

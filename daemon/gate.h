@@ -27,7 +27,7 @@ enum greq_kind { GK_CHAT, GK_MODELS, GK_ENROLL, GK_RECEIPT };
 enum greq_state {
 	GS_AUTH,  /* store is asked */
 	GS_QUEUE, /* submitted, not admitted */
-	GS_RUN,   /* admitted: bytes flow */
+	GS_RUN,	  /* admitted: bytes flow */
 	GS_OVER,  /* answered; the client may still be reading */
 };
 

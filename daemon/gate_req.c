@@ -39,7 +39,7 @@ enum reason gate_closed(const struct gate *g, bool needs_engine)
 
 	if (!needs_engine)
 		return gate_store((struct gate *)(uintptr_t)g) && !(why & NR_STORE) ? RS_NONE
-									    : RS_BOOK_DOWN;
+										    : RS_BOOK_DOWN;
 	if (why & NR_DRAIN)
 		return RS_SHUTDOWN;
 	if (why & (NR_STORE | NR_BOOK))
@@ -70,7 +70,8 @@ static void put_limits(struct reply *r, const struct msg_AUTHOK *m)
 	char t[32];
 
 	if (m->lim_req) {
-		reply_header(r, "x-ratelimit-limit-requests", "%llu", (unsigned long long)m->lim_req);
+		reply_header(r, "x-ratelimit-limit-requests", "%llu",
+			     (unsigned long long)m->lim_req);
 		reply_header(r, "x-ratelimit-remaining-requests", "%llu",
 			     (unsigned long long)m->rem_req);
 		reply_header(r, "x-ratelimit-reset-requests", "%s",

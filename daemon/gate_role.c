@@ -213,7 +213,8 @@ static void fail_where(struct gate *g, bool (*which)(const struct greq *), enum 
 {
 	struct greq *gr, *next;
 
-	HASH_ITER(hh, g->reqs, gr, next) {
+	HASH_ITER(hh, g->reqs, gr, next)
+	{
 		if (!which(gr))
 			continue;
 		ep_chat_cancel(g, gr);
@@ -253,7 +254,9 @@ static void gate_peer(struct role *r, enum role_id peer, bool up)
 		fail_where(g, waits_for_engine, RS_ENGINE_LOST);
 	} else if (peer == R_FRONT && !up) {
 		HASH_ITER(hh, g->conns, gc, next)
+		{
 			http_gone(gc->hc);
+		}
 	}
 }
 
@@ -274,13 +277,14 @@ static void gate_tick(struct role *r, uint64_t now)
 	struct gate *g = &gate;
 	struct greq *gr, *next;
 
-	HASH_ITER(hh, g->reqs, gr, next) {
+	HASH_ITER(hh, g->reqs, gr, next)
+	{
 		if (gr->state != GS_OVER && now >= gr->deadline) {
 			ep_chat_cancel(g, gr);
 			gate_fail(g, gr,
-				  &(struct reply_fault){
-				      .code = gr->state == GS_AUTH ? RS_BOOK_DOWN : RS_DEADLINE,
-				      .retry_ms = 1000});
+				  &(struct reply_fault){.code = gr->state == GS_AUTH ? RS_BOOK_DOWN
+										     : RS_DEADLINE,
+							.retry_ms = 1000});
 		} else if (gr->kind == GK_CHAT) {
 			ep_chat_ping(gr, now);
 		}

@@ -19,7 +19,7 @@ struct http_req;  /* one whole request with its body; lives until ops->done retu
 
 struct http_limits {
 	uint32_t head_ms, body_ms, idle_ms; /* deadlines; a late head or body is answered 408 */
-	uint64_t max_body;                  /* bytes; more is answered 413 */
+	uint64_t max_body;		    /* bytes; more is answered 413 */
 	unsigned max_conns;
 };
 
@@ -40,12 +40,12 @@ struct http_ops {
 /* Gives *out. ops and lim are copied. */
 int http_new(const struct http_limits *lim, const struct http_ops *ops, void *user,
 	     struct http **out, struct err *err);
-void http_free(struct http *h); /* ends all connections; NULL ok */
+void http_free(struct http *h);	   /* ends all connections; NULL ok */
 int http_fd(const struct http *h); /* level-triggered: readable when http_run has work */
-void http_run(struct http *h);     /* never blocks */
+void http_run(struct http *h);	   /* never blocks */
 void http_tick(struct http *h, uint64_t now_ms); /* deadlines; every 50 to 250 ms */
 void http_set_limits(struct http *h, const struct http_limits *lim); /* from now on */
-void http_drain(struct http *h);   /* from now on each answer is a connection's last */
+void http_drain(struct http *h); /* from now on each answer is a connection's last */
 unsigned http_conns(const struct http *h);
 
 /* Takes fd (a connected stream socket). NULL: no room, fd is closed. */
@@ -53,13 +53,13 @@ struct http_conn *http_add(struct http *h, int fd, void *conn_user);
 void http_gone(struct http_conn *c); /* its client is gone: ends at once; done and closed follow */
 
 struct span http_method(const struct http_req *q);
-struct span http_path(const struct http_req *q); /* without query */
+struct span http_path(const struct http_req *q);  /* without query */
 struct span http_query(const struct http_req *q); /* behind the '?', at most 255 bytes; raw */
 struct span http_body(const struct http_req *q);
 const struct bearer *http_bearer(const struct http_req *q); /* the secret was wiped before */
 bool http_vietnamese(const struct http_req *q);
 const struct id *http_id(const struct http_req *q); /* request id */
-uint64_t http_since(const struct http_req *q);      /* monotonic ms when the head was whole */
+uint64_t http_since(const struct http_req *q);	    /* monotonic ms when the head was whole */
 void *http_conn_user(const struct http_req *q);
 void *http_user(const struct http_req *q);
 void http_set_user(struct http_req *q, void *user);

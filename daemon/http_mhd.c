@@ -199,8 +199,8 @@ void http_answer(struct http_req *q, struct reply *r)
 		return;
 	}
 	if (buf_ok(&r->body) && !FAULT("http.answer"))
-		resp = MHD_create_response_from_buffer(r->body.n, r->body.n ? r->body.p : (char *)"",
-						       MHD_RESPMEM_MUST_COPY);
+		resp = MHD_create_response_from_buffer(
+		    r->body.n, r->body.n ? r->body.p : (char *)"", MHD_RESPMEM_MUST_COPY);
 	start_answer(q, r, resp);
 	reply_free(r);
 }
@@ -214,9 +214,9 @@ void http_stream(struct http_req *q, struct reply *r)
 		return;
 	}
 	q->streaming = true;
-	resp = FAULT("http.stream") ? NULL
-				    : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK,
-									on_pull, q, NULL);
+	resp = FAULT("http.stream")
+		   ? NULL
+		   : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, on_pull, q, NULL);
 	start_answer(q, r, resp);
 	reply_free(r);
 }
@@ -249,12 +249,11 @@ int mhd_start(struct http *h, struct err *err)
 		     ? NULL
 		     : MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
 					    MHD_ALLOW_SUSPEND_RESUME,
-					0, NULL, NULL, on_request, h,
-					MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-					MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-					MHD_OPTION_CONNECTION_LIMIT, h->lim.max_conns,
-					MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
-					MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+					0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
+					on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+					on_connection, h, MHD_OPTION_CONNECTION_LIMIT,
+					h->lim.max_conns, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+					(size_t)POOL_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
 					MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 	if (h->mhd == NULL)
 		return err_set(err, E_IO, "libmicrohttpd does not start");

@@ -32,19 +32,19 @@ struct http_conn {
 	struct http_ref fd_ref, in_ref;
 	void *user;
 	enum http_state state;
-	int fd, in;                    /* towards the client; towards libmicrohttpd, -1 = closed */
-	int mhd_fd;                    /* the other end of in: libmicrohttpd's */
-	bool fd_r, fd_w, in_r, in_w;   /* readiness as the last edge told it */
-	bool eof;                      /* the client sends no more */
-	bool began, finished;          /* the answer's first byte was seen; its last was produced */
-	bool last;                     /* close after this answer */
-	struct MHD_Connection *mc;     /* NULL before and after libmicrohttpd has it */
+	int fd, in;		     /* towards the client; towards libmicrohttpd, -1 = closed */
+	int mhd_fd;		     /* the other end of in: libmicrohttpd's */
+	bool fd_r, fd_w, in_r, in_w; /* readiness as the last edge told it */
+	bool eof;		     /* the client sends no more */
+	bool began, finished;	     /* the answer's first byte was seen; its last was produced */
+	bool last;		     /* close after this answer */
+	struct MHD_Connection *mc;   /* NULL before and after libmicrohttpd has it */
 	struct http_req *q;
-	size_t up_off, up_ok, up_n;    /* up: [off, ok) checked, [ok, n) not yet */
+	size_t up_off, up_ok, up_n; /* up: [off, ok) checked, [ok, n) not yet */
 	size_t scan;
 	struct strict_body body;
 	size_t down_off, down_n;
-	uint64_t deadline, moved;      /* monotonic ms; deadline 0 = none */
+	uint64_t deadline, moved; /* monotonic ms; deadline 0 = none */
 	/* of the current head */
 	char method[STRICT_METHOD_MAX + 1], path[HTTP_PATH_MAX], query[HTTP_PATH_MAX];
 	size_t path_n, query_n;
@@ -59,8 +59,8 @@ struct http_req {
 	struct http_conn *c; /* NULL once the connection is gone */
 	void *user;
 	struct buf body, out;
-	bool told;      /* ops->request was called */
-	bool over;      /* ops->done was called */
+	bool told; /* ops->request was called */
+	bool over; /* ops->done was called */
 	bool suspended, queued, streaming, ended;
 	uint64_t taken;
 	struct MHD_Response *resp;
@@ -84,10 +84,10 @@ struct http {
 /* http_mhd.c */
 int mhd_start(struct http *h, struct err *err);
 void mhd_stop(struct http *h);
-void mhd_run(struct http *h);           /* runs libmicrohttpd until it has nothing to do */
+void mhd_run(struct http *h);		   /* runs libmicrohttpd until it has nothing to do */
 bool mhd_add(struct http_conn *c, int fd); /* takes fd */
 void mhd_forget(struct http_conn *c);
-void mhd_wake(struct http_req *q);      /* something new for a suspended request */
+void mhd_wake(struct http_req *q);		 /* something new for a suspended request */
 void req_over(struct http_req *q, bool aborted); /* tells ops->done, once */
 
 /* http_server.c */
@@ -96,11 +96,11 @@ void http_kick(struct http *h); /* libmicrohttpd has work: the loop shall come b
 /* http_pump.c */
 void conn_finished(struct http_conn *c); /* libmicrohttpd produced the answer's last byte */
 void conn_event(struct http_ref *ref, uint32_t events); /* edges of one descriptor */
-void conn_turn(struct http_conn *c);     /* moves what can be moved */
-void conn_next(struct http_conn *c);     /* ready for a next request */
-void conn_late(struct http_conn *c);     /* its deadline has passed */
-void conn_bury(struct http_conn *c);     /* out of all lists; freed after the batch */
+void conn_turn(struct http_conn *c);			/* moves what can be moved */
+void conn_next(struct http_conn *c);			/* ready for a next request */
+void conn_late(struct http_conn *c);			/* its deadline has passed */
+void conn_bury(struct http_conn *c);	 /* out of all lists; freed after the batch */
 void conn_released(struct http_conn *c); /* libmicrohttpd has let go of its end */
-void conn_end(struct http_conn *c);      /* closes both sides now */
+void conn_end(struct http_conn *c);	 /* closes both sides now */
 
 #endif

@@ -249,8 +249,9 @@ static bool fill_up(struct http_conn *c)
 	}
 	if (!wants_bytes(c))
 		return false;
-	n = FAULT("http.recv") ? -1
-			       : recv(c->fd, c->up + c->up_n, sizeof(c->up) - c->up_n, MSG_DONTWAIT);
+	n = FAULT("http.recv")
+		? -1
+		: recv(c->fd, c->up + c->up_n, sizeof(c->up) - c->up_n, MSG_DONTWAIT);
 	if (n < 0 && would_block()) {
 		c->fd_r = errno == EINTR;
 		return false;
@@ -310,7 +311,8 @@ static bool fill_down(struct http_conn *c)
 	}
 	c->down_off = 0;
 	c->down_n = (size_t)n;
-	if (c->state == HS_WAIT || !span_starts(span_of(c->down, c->down_n), SPAN_LIT("HTTP/1.1 100")))
+	if (c->state == HS_WAIT ||
+	    !span_starts(span_of(c->down, c->down_n), SPAN_LIT("HTTP/1.1 100")))
 		c->began = true;
 	return true;
 }

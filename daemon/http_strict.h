@@ -51,7 +51,7 @@ enum strict_why strict_scan(struct span in, size_t *off, size_t *len);
 
 struct strict_head {
 	struct span method, target; /* borrow the head */
-	struct span auth;           /* value of Authorization; n = 0: none */
+	struct span auth;	    /* value of Authorization; n = 0: none */
 	bool has_auth;
 	bool http10, close, chunked, has_length, expect, vietnamese;
 	uint64_t length;
@@ -60,8 +60,8 @@ struct strict_head {
 enum strict_why strict_head(struct span head, struct strict_head *h);
 
 /* Overwrites in place, with 'x', all of a checked head that libmicrohttpd need not see: the target
- * behind its '/', and every header but those of framing. So no path, query, cookie or key of a client
- * is ever parsed there, and none can exhaust its pool. Framing reads the same afterwards. */
+ * behind its '/', and every header but those of framing. So no path, query, cookie or key of a
+ * client is ever parsed there, and none can exhaust its pool. Framing reads the same afterwards. */
 void strict_blank(char *head, size_t n);
 
 /* Follows a body through its framing. */

@@ -128,10 +128,9 @@ static bool drain_down(struct pump *p, bool *moved)
 
 	while (p->down.n && p->tcp_w) {
 		ERR_clear_error();
-		n = FAULT("pump.ssl_write")
-			? -1
-			: SSL_write(p->ssl, p->down.mem + p->down.off,
-				    (int)(p->down.n - p->down.off));
+		n = FAULT("pump.ssl_write") ? -1
+					    : SSL_write(p->ssl, p->down.mem + p->down.off,
+							(int)(p->down.n - p->down.off));
 		if (n <= 0)
 			return tls_waits(p, n);
 		*moved = true;

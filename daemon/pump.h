@@ -21,10 +21,10 @@ struct pump_half {
 };
 
 struct pump {
-	SSL *ssl;                /* borrowed */
-	int tcp, inner;          /* borrowed */
+	SSL *ssl;		       /* borrowed */
+	int tcp, inner;		       /* borrowed */
 	bool tcp_r, tcp_w, in_r, in_w; /* readiness as the last edge told it */
-	bool fin;                      /* the client's TCP side has ended */
+	bool fin;		       /* the client's TCP side has ended */
 	uint64_t bytes_up, bytes_down;
 	struct pump_half up, down; /* client to gate, gate to client */
 };
@@ -32,7 +32,8 @@ struct pump {
 enum pump_end {
 	PUMP_ON,   /* waits for the next edge */
 	PUMP_MORE, /* its turn is over but there is more: arm its descriptors again */
-	PUMP_SHUT, /* the answer side is closed and flushed; only the client's farewell is missing */
+	PUMP_SHUT, /* the answer side is closed and flushed; only the client's farewell is missing
+		    */
 	PUMP_GONE, /* the client is gone, or both sides are finished */
 };
 

@@ -23,8 +23,8 @@ struct reply {
 
 /* What an error says besides its catalogue entry. */
 struct reply_fault {
-	unsigned code;      /* enum reason */
-	int status;         /* 0 = the catalogue's */
+	unsigned code;	    /* enum reason */
+	int status;	    /* 0 = the catalogue's */
 	const char *param;  /* NULL or "" = null */
 	const char *detail; /* NULL = none; one sentence of our own */
 	uint32_t retry_ms;  /* 0 = none given */
@@ -37,7 +37,7 @@ void reply_init(struct reply *r, int status, const char *content_type, const str
 void reply_free(struct reply *r);
 /* name: static. Values longer than 95 bytes are cut. A name that is there is replaced. */
 __attribute__((format(printf, 3, 4))) void reply_header(struct reply *r, const char *name,
-							 const char *fmt, ...);
+							const char *fmt, ...);
 const char *reply_get(const struct reply *r, const char *name); /* NULL = not set */
 void reply_error(struct reply *r, const struct id *req, const struct reply_fault *f);
 /* The {"error":{...}} object alone, for streams. */

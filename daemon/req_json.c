@@ -69,11 +69,10 @@ static json_t *load(struct span body, struct req_fault *f)
 		/* e.text can quote the body, so only its place and kind are told */
 		bad(f, RS_BAD_REQUEST, "", "The body is not valid JSON (line %d, column %d)%s.",
 		    e.line, e.column,
-		    json_error_code(&e) == json_error_duplicate_key ? ": a key stands twice"
-		    : json_error_code(&e) == json_error_invalid_utf8 ? ": bad UTF-8"
-		    : json_error_code(&e) == json_error_numeric_overflow
-			? ": a number is too large"
-			: "");
+		    json_error_code(&e) == json_error_duplicate_key	 ? ": a key stands twice"
+		    : json_error_code(&e) == json_error_invalid_utf8	 ? ": bad UTF-8"
+		    : json_error_code(&e) == json_error_numeric_overflow ? ": a number is too large"
+									 : "");
 		return NULL;
 	}
 	if (!json_is_object(j)) {
@@ -92,8 +91,7 @@ static json_t *get(json_t *o, const char *key)
 	return json_is_null(v) ? NULL : v;
 }
 
-static int number(json_t *o, const char *key, double lo, double hi, float *out,
-		  struct req_fault *f)
+static int number(json_t *o, const char *key, double lo, double hi, float *out, struct req_fault *f)
 {
 	json_t *v = get(o, key);
 	double d;
@@ -153,7 +151,8 @@ static int no_support(struct req_fault *f, const char *key)
 static int unsupported(json_t *o, struct req_fault *f)
 {
 	static const char *const lists[] = {"tools", "functions"};
-	static const char *const zeros[] = {"presence_penalty", "frequency_penalty", "top_logprobs"};
+	static const char *const zeros[] = {"presence_penalty", "frequency_penalty",
+					    "top_logprobs"};
 	static const char *const words[] = {"tool_choice", "function_call"};
 	json_t *v, *type;
 
@@ -161,9 +160,9 @@ static int unsupported(json_t *o, struct req_fault *f)
 		if ((v = get(o, lists[i])) && !(json_is_array(v) && json_array_size(v) == 0))
 			return no_support(f, lists[i]);
 	for (unsigned i = 0; i < 2; i++)
-		if ((v = get(o, words[i])) && !(json_is_string(v) &&
-						(strcmp(json_string_value(v), "none") == 0 ||
-						 strcmp(json_string_value(v), "auto") == 0)))
+		if ((v = get(o, words[i])) &&
+		    !(json_is_string(v) && (strcmp(json_string_value(v), "none") == 0 ||
+					    strcmp(json_string_value(v), "auto") == 0)))
 			return no_support(f, words[i]);
 	for (unsigned i = 0; i < 3; i++)
 		if ((v = get(o, zeros[i])) && !(json_is_number(v) && json_number_value(v) == 0))
@@ -177,8 +176,7 @@ static int unsupported(json_t *o, struct req_fault *f)
 	if ((v = get(o, "logit_bias")) && !(json_is_object(v) && json_object_size(v) == 0))
 		return no_support(f, "logit_bias");
 	if ((v = get(o, "modalities")) &&
-	    !(json_is_array(v) && json_array_size(v) == 1 &&
-	      json_is_string(json_array_get(v, 0)) &&
+	    !(json_is_array(v) && json_array_size(v) == 1 && json_is_string(json_array_get(v, 0)) &&
 	      strcmp(json_string_value(json_array_get(v, 0)), "text") == 0))
 		return no_support(f, "modalities");
 	return get(o, "audio") ? no_support(f, "audio") : 0;
@@ -357,7 +355,8 @@ static int take_all(json_t *o, struct chat_req *r, struct req_fault *f)
 		return rc;
 	v = get(o, "stream_options");
 	if (v && !json_is_object(v))
-		return bad(f, RS_BAD_REQUEST, "stream_options", "'stream_options' must be an object.");
+		return bad(f, RS_BAD_REQUEST, "stream_options",
+			   "'stream_options' must be an object.");
 	if (v && (rc = boolean(v, "include_usage", &r->include_usage, f)) < 0)
 		return rc;
 	v = get(o, "user");

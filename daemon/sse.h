@@ -1,6 +1,6 @@
-/* sse.h - chat answers on the wire, exactly as the clients in the field read them: whole objects and
- * server-sent events. Pure: appends to a buffer. One id in all chunks, role in the first delta of
- * each choice, finish_reason always, "usage":null on every chunk only when usage was asked for,
+/* sse.h - chat answers on the wire, exactly as the clients in the field read them: whole objects
+ * and server-sent events. Pure: appends to a buffer. One id in all chunks, role in the first delta
+ * of each choice, finish_reason always, "usage":null on every chunk only when usage was asked for,
  * no id: lines, comments for keep-alive. */
 #ifndef SP_DAEMON_SSE_H
 #define SP_DAEMON_SSE_H
@@ -9,9 +9,9 @@
 #include "reply.h"
 
 struct sse_meta {
-	char id[48];      /* chatcmpl-... */
-	int64_t created;  /* Unix seconds */
-	char model[256];  /* canonical name from store */
+	char id[48];	 /* chatcmpl-... */
+	int64_t created; /* Unix seconds */
+	char model[256]; /* canonical name from store */
 	bool include_usage;
 };
 

@@ -171,10 +171,9 @@ static void set_modes(SSL_CTX *ctx, unsigned client_cert)
 	SSL_CTX_set_num_tickets(ctx, 1);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 	if (client_cert)
-		SSL_CTX_set_verify(ctx,
-				   SSL_VERIFY_PEER |
-				       (client_cert == 2 ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-				   NULL);
+		SSL_CTX_set_verify(
+		    ctx, SSL_VERIFY_PEER | (client_cert == 2 ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+		    NULL);
 }
 
 int tls_ctx_new(const struct tls_cfg *c, SSL_CTX **out, struct err *err)

@@ -11,9 +11,10 @@
 #include "err.h"
 
 struct tls_cfg {
-	int cert_fd, key_fd, ca_fd; /* PEM files, borrowed, read from their start; ca_fd may be -1 */
-	unsigned client_cert;       /* 0 off, 1 optional, 2 required */
-	char server_name[128];      /* "" = any */
+	int cert_fd, key_fd,
+	    ca_fd;	       /* PEM files, borrowed, read from their start; ca_fd may be -1 */
+	unsigned client_cert;  /* 0 off, 1 optional, 2 required */
+	char server_name[128]; /* "" = any */
 };
 
 /* Gives *out; free with SSL_CTX_free (connections keep theirs alive). */

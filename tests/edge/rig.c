@@ -34,9 +34,9 @@ extern const struct role_ops front_ops, gate_ops, admin_ops;
 enum { FRONT, GATE, ADMIN, N_ROLES };
 static const enum role_id ids[N_ROLES] = {R_FRONT, R_GATE, R_ADMIN};
 static const char *const names[N_ROLES] = {"front", "gate", "admin"};
-static struct chan *ctl[N_ROLES];          /* main's side */
+static struct chan *ctl[N_ROLES];	   /* main's side */
 static struct chan *sf[2], *sg[2], *sa[2]; /* store's sides: front, gate, admin */
-static struct chan *eg[2];                 /* engine's side: gate */
+static struct chan *eg[2];		   /* engine's side: gate */
 static pid_t pids[N_ROLES];
 static bool silent, quit;
 static struct conf conf;
@@ -61,8 +61,11 @@ static void say(const char *what, const struct id *req)
 
 static void fail(const struct id *req, unsigned code, unsigned a, unsigned b)
 {
-	struct msg_FAIL m = {.req = *req, .status = (uint16_t)reason_info(code)->status,
-			     .code = (uint16_t)code, .a = a, .b = b};
+	struct msg_FAIL m = {.req = *req,
+			     .status = (uint16_t)reason_info(code)->status,
+			     .code = (uint16_t)code,
+			     .a = a,
+			     .b = b};
 
 	CH_SEND(eg[0], FAIL, &m);
 }
@@ -183,7 +186,8 @@ static void run_gens(void)
 	uint64_t now = clock_mono_ms();
 	struct gen *g, *next;
 
-	HASH_ITER(hh, gens, g, next) {
+	HASH_ITER(hh, gens, g, next)
+	{
 		for (int i = 0; i < 64 && !g->hang && now >= g->next; i++) {
 			g->next = now + g->delay;
 			if (!gen_step(g))
@@ -216,18 +220,27 @@ static void engine_msg(struct msg_in *in)
 
 static void deny(const struct id *req, unsigned code, uint32_t retry, bool no_retry)
 {
-	struct msg_DENY m = {.req = *req, .status = (uint16_t)reason_info(code)->status,
-			     .code = (uint16_t)code, .retry_ms = retry, .no_retry = no_retry};
+	struct msg_DENY m = {.req = *req,
+			     .status = (uint16_t)reason_info(code)->status,
+			     .code = (uint16_t)code,
+			     .retry_ms = retry,
+			     .no_retry = no_retry};
 
 	CH_SEND(sg[0], DENY, &m);
 }
 
 static void on_auth(const struct msg_AUTH *m)
 {
-	struct msg_AUTHOK ok = {.req = m->req, .lease = id_random(), .model = m->model,
-				.max_out = m->max_out ? m->max_out : 512, .lim_req = 6000,
-				.rem_req = 5999, .reset_req_ms = 20, .lim_tok = 1000000,
-				.rem_tok = 999000, .reset_tok_ms = 360000};
+	struct msg_AUTHOK ok = {.req = m->req,
+				.lease = id_random(),
+				.model = m->model,
+				.max_out = m->max_out ? m->max_out : 512,
+				.lim_req = 6000,
+				.rem_req = 5999,
+				.reset_req_ms = 20,
+				.lim_tok = 1000000,
+				.rem_tok = 999000,
+				.reset_tok_ms = 360000};
 
 	say("AUTH", &m->req);
 	if (span_eq(m->model, SPAN_LIT("nomodel")))
@@ -253,8 +266,8 @@ static void store_msg(struct msg_in *in)
 	struct msg_MODELS mo;
 	struct msg_MODELSOK mok = {.names = SPAN_LIT("starter\nother")};
 	struct msg_ENROLL en;
-	struct msg_ENROLLOK eok = {.kid = SPAN_LIT("kid"), .key = SPAN_LIT("sp_x_y"),
-				   .subject = SPAN_LIT("sub_1")};
+	struct msg_ENROLLOK eok = {
+	    .kid = SPAN_LIT("kid"), .key = SPAN_LIT("sp_x_y"), .subject = SPAN_LIT("sub_1")};
 	struct msg_RCPT rc;
 	struct msg_RCPTOK rok = {.body = SPAN_LIT("c2sp.org/tlog-proof@v1\n")};
 	struct msg_AUTHDROP drop;
@@ -364,7 +377,8 @@ static void send_conf(int role, uint32_t version)
 	int fd = memfd_create("conf", MFD_CLOEXEC);
 
 	conf_dump(&conf, &text);
-	must(fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n && lseek(fd, 0, SEEK_SET) == 0);
+	must(fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n &&
+	     lseek(fd, 0, SEEK_SET) == 0);
 	must(CH_SEND_FD(ctl[role], CONF, &m, fd) == E_OK);
 	close(fd);
 	buf_free(&text);
@@ -420,7 +434,7 @@ static void replace_engine(void)
 	struct gen *g, *next;
 
 	HASH_ITER(hh, gens, g, next)
-		gen_drop(g);
+	gen_drop(g);
 	for (int k = 0; k < 2; k++)
 		eg[k] = rejoin(eg[k], GATE, R_ENGINE, k);
 }

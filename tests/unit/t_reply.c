@@ -64,8 +64,8 @@ static void every_reason_becomes_a_whole_error(void **st)
 static void retry_headers_say_when_and_whether(void **st)
 {
 	struct id req = id_random();
-	struct reply_fault f = {.code = RS_RATE_REQUESTS, .retry_ms = 1001, .param = "model",
-				.detail = "More."};
+	struct reply_fault f = {
+	    .code = RS_RATE_REQUESTS, .retry_ms = 1001, .param = "model", .detail = "More."};
 	struct reply r;
 
 	reply_error(&r, &req, &f);
@@ -91,8 +91,8 @@ static void durations_read_as_clients_parse_them(void **st)
 	static const struct {
 		uint64_t ms;
 		const char *text;
-	} t[] = {{0, "0ms"},	   {20, "20ms"},     {999, "999ms"},	 {1000, "1s"},
-		 {1500, "1.5s"},   {1050, "1.05s"},  {59999, "59.999s"}, {60000, "1m0s"},
+	} t[] = {{0, "0ms"},	   {20, "20ms"},       {999, "999ms"},	   {1000, "1s"},
+		 {1500, "1.5s"},   {1050, "1.05s"},    {59999, "59.999s"}, {60000, "1m0s"},
 		 {360000, "6m0s"}, {90500, "1m30.5s"}, {7200000, "2h0m0s"}};
 	char out[32];
 
@@ -130,8 +130,8 @@ static void the_first_delta_has_the_role_and_no_other(void **st)
 	j = event(&b);
 	c = json_array_get(json_object_get(j, "choices"), 0);
 	assert_int_equal(json_integer_value(json_object_get(c, "index")), 1);
-	assert_string_equal(
-	    json_string_value(json_object_get(json_object_get(c, "delta"), "role")), "assistant");
+	assert_string_equal(json_string_value(json_object_get(json_object_get(c, "delta"), "role")),
+			    "assistant");
 	assert_true(json_is_null(json_object_get(c, "finish_reason")));
 	assert_null(json_object_get(j, "usage"));
 	json_decref(j);
@@ -165,8 +165,8 @@ static void usage_null_stands_on_every_chunk_when_asked(void **st)
 	j = event(&b);
 	assert_int_equal(json_array_size(json_object_get(j, "choices")), 0);
 	assert_true(json_is_array(json_object_get(j, "choices")));
-	assert_int_equal(json_integer_value(
-			     json_object_get(json_object_get(j, "usage"), "total_tokens")), 16);
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_object_get(j, "usage"), "total_tokens")), 16);
 	json_decref(j);
 	buf_free(&b);
 }

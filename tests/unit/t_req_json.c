@@ -163,13 +163,14 @@ static void a_request_becomes_what_submit_carries(void **st)
 	struct cur c;
 
 	assert_int_equal(
-	    chat_req_parse(span_cstr("{\"model\":\"starter\",\"messages\":[{\"role\":\"developer\","
-				     "\"content\":\"be\"},{\"role\":\"user\",\"content\":[{\"type\":"
-				     "\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}],"
-				     "\"max_tokens\":5,\"max_completion_tokens\":7,\"stop\":[\"x\","
-				     "\"yz\"],\"seed\":3,\"n\":2,\"top_k\":4,\"stream\":true,"
-				     "\"stream_options\":{\"include_usage\":true}}"),
-			   &r, &f),
+	    chat_req_parse(
+		span_cstr("{\"model\":\"starter\",\"messages\":[{\"role\":\"developer\","
+			  "\"content\":\"be\"},{\"role\":\"user\",\"content\":[{\"type\":"
+			  "\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}],"
+			  "\"max_tokens\":5,\"max_completion_tokens\":7,\"stop\":[\"x\","
+			  "\"yz\"],\"seed\":3,\"n\":2,\"top_k\":4,\"stream\":true,"
+			  "\"stream_options\":{\"include_usage\":true}}"),
+		&r, &f),
 	    0);
 	assert_string_equal(r.model, "starter");
 	assert_int_equal(r.n_msgs, 2);
@@ -205,7 +206,9 @@ static void deep_nesting_is_refused_before_the_parser_sees_it(void **st)
 static void a_refusal_never_quotes_the_body(void **st)
 {
 	static const char *const bodies[] = {
-	    "{\"CANARY\":1,\"CANARY\":2}", "CANARY", "{\"model\":\"CANARY\",\"messages\":\"CANARY\"}",
+	    "{\"CANARY\":1,\"CANARY\":2}",
+	    "CANARY",
+	    "{\"model\":\"CANARY\",\"messages\":\"CANARY\"}",
 	    MSG("{\"role\":\"CANARY\",\"content\":\"x\"}"),
 	    MSG("{\"role\":\"user\",\"content\":[{\"type\":\"CANARY\"}]}"),
 	    MU ",\"temperature\":\"CANARY\"}"};

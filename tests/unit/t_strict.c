@@ -203,11 +203,12 @@ static void a_good_head_is_read_correctly(void **st)
 {
 	struct strict_head h;
 
-	assert_int_equal(judge(span_cstr("POST /v1/a?b HTTP/1.1\r\nHost: h\r\n"
-					 "authorization:  Bearer k \r\nAccept-Language: vi-VN, en\r\n"
-					 "Content-Length: 0012\r\nConnection: x, Close\r\n\r\n"),
-			       &h),
-			 SW_OK);
+	assert_int_equal(
+	    judge(span_cstr("POST /v1/a?b HTTP/1.1\r\nHost: h\r\n"
+			    "authorization:  Bearer k \r\nAccept-Language: vi-VN, en\r\n"
+			    "Content-Length: 0012\r\nConnection: x, Close\r\n\r\n"),
+		  &h),
+	    SW_OK);
 	assert_true(span_eq(h.method, SPAN_LIT("POST")));
 	assert_true(span_eq(h.target, SPAN_LIT("/v1/a?b")));
 	assert_true(h.has_auth && span_eq(h.auth, SPAN_LIT("Bearer k")));
@@ -323,7 +324,8 @@ static void only_well_formed_keys_become_digests(void **st)
 	uint8_t kid[16], secret[32], want[32];
 	char k[27], s[53], text[200];
 	struct bearer b;
-	static const char *const bad[] = {"", "Bearer", "Bearer ", "Basic abc", "Bearer sp_", "sp_"};
+	static const char *const bad[] = {"",	       "Bearer",     "Bearer ",
+					  "Basic abc", "Bearer sp_", "sp_"};
 
 	memset(kid, 3, sizeof(kid));
 	memset(secret, 9, sizeof(secret));
