@@ -1,5 +1,6 @@
 /* job.c - one append or generation: its life from the call to its last event. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -20,14 +21,22 @@ int job_new(struct seq *s, enum job_kind kind, struct job **out, struct err *err
 	return 0;
 }
 
+/* What was said does not linger in freed memory. */
+static void wipe_free(void *p, size_t bytes)
+{
+	if (p)
+		explicit_bzero(p, bytes);
+	free(p);
+}
+
 void job_free(struct job *j)
 {
-	free(j->ids);
+	wipe_free(j->ids, j->n_ids * sizeof(*j->ids));
+	wipe_free(j->tokens, j->n_tokens * sizeof(*j->tokens));
 	free(j->row_ids);
 	free(j->rows);
 	free(j->top_ids);
 	free(j->allow);
-	free(j->tokens);
 	free(j->end_ids);
 	free(j->stop_ids);
 	free(j);
