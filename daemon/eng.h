@@ -251,6 +251,7 @@ void eng_resend(struct eng *g, bool all);
 void req_refuse(struct req *rq, uint16_t code, uint32_t retry_ms, uint32_t a, uint32_t b);
 /* Ends it wherever it stands. tell: FAIL goes to gate at once. */
 void req_end(struct req *rq, enum outcome_state st, uint16_t code, bool tell);
+void grant_end(struct eng *g, struct grant *gr, uint16_t code);
 void eng_fail(struct eng *g, const struct id *req, uint16_t code, uint32_t retry_ms, uint32_t a,
 	      uint32_t b);
 void eng_on_cancel(struct eng *g, const struct msg_CANCEL *m);

@@ -47,6 +47,16 @@ void req_end(struct req *rq, enum outcome_state st, uint16_t code, bool tell)
 		req_send_outcome(rq, st, code);
 }
 
+/* A lease without a request goes back. Sent once: store ends it by itself when this is lost. */
+void grant_end(struct eng *g, struct grant *gr, uint16_t code)
+{
+	struct msg_OUTCOME m = {.lease = gr->lease, .req = gr->req, .rseq = 1, .code = code,
+				.state = code == RS_CANCELLED ? OS_CANCELLED : OS_REVOKED};
+
+	gr->used = true;
+	ENG_SEND(g, R_STORE, CH_DATA, OUTCOME, &m);
+}
+
 /* A cancel of something that is not here yet is remembered. */
 void eng_on_cancel(struct eng *g, const struct msg_CANCEL *m)
 {
@@ -75,6 +85,14 @@ void eng_on_revoke(struct eng *g, const struct msg_REVOKE *m)
 	struct grant *gr = NULL;
 
 	HASH_FIND(hh, g->grants, &m->lease, sizeof(m->lease), gr);
+	if (gr == NULL && rq == NULL && HASH_CNT(hh, g->grants) < ENG_USED_MAX) {
+		/* before its GRANT: remembered as one that was used, for a request nobody knows */
+		gr = calloc(1, sizeof(*gr));
+		if (gr) {
+			gr->lease = m->lease;
+			HASH_ADD(hh, g->grants, lease, sizeof(gr->lease), gr);
+		}
+	}
 	if (gr)
 		gr->used = true; /* never to begin */
 	if (rq)
@@ -168,17 +186,11 @@ static void forget_old(struct eng *g)
 		free(c);
 	}
 	HASH_ITER (hh, g->grants, gr, gtmp) {
-		struct msg_OUTCOME m = {.state = OS_CANCELLED, .code = RS_CANCELLED, .rseq = 1};
-
 		if (gr->used)
 			continue;
 		if (g->now_ms <= gr->born_ms + ENG_GRANT_MS)
 			break;
-		/* nobody came for it; store may have ended it by itself */
-		gr->used = true;
-		m.lease = gr->lease;
-		m.req = gr->req;
-		ENG_SEND(g, R_STORE, CH_DATA, OUTCOME, &m);
+		grant_end(g, gr, RS_CANCELLED); /* nobody came for it */
 	}
 }
 

@@ -231,6 +231,12 @@ void eng_on_grant(struct eng *g, const struct msg_GRANT *m)
 	struct req *rq = eng_find_lease(g, &m->lease);
 
 	HASH_FIND(hh, g->grants, &m->lease, sizeof(m->lease), gr);
+	if (gr && id_is_zero(&gr->req)) { /* revoked before it came */
+		gr->req = m->req;
+		gr->conn = m->conn;
+		grant_end(g, gr, RS_REVOKED);
+		return;
+	}
 	if (gr) {
 		eng_odd(g, R_STORE, M_GRANT, RS_REPLAY, &m->req);
 		return;

@@ -6,7 +6,8 @@ libengrole_a_SOURCES = daemon/eng.h daemon/eng.c daemon/eng_load.c daemon/eng_re
 libengrole_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS)
 
 if HAVE_CMOCKA
-ENGROLE_TESTS = tests/unit/t_engine_role
+ENGROLE_TESTS = tests/unit/t_engine_role tests/unit/t_engine_orders tests/promises/p2_guard \
+	tests/promises/p2_gate
 check_PROGRAMS += $(ENGROLE_TESTS)
 TESTS += $(ENGROLE_TESTS)
 ENGROLE_RIG = tests/rig/engine_rig.h tests/rig/engine_rig.c
@@ -17,4 +18,14 @@ ENGROLE_TEST_LIBS = libengrole.a libdaemon.a libpolicy.a libengine.a $(WIRE_LIBS
 tests_unit_t_engine_role_SOURCES = tests/unit/t_engine_role.c $(ENGROLE_RIG)
 tests_unit_t_engine_role_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
 tests_unit_t_engine_role_LDADD = $(ENGROLE_TEST_LIBS)
+tests_unit_t_engine_orders_SOURCES = tests/unit/t_engine_orders.c $(ENGROLE_RIG)
+tests_unit_t_engine_orders_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
+tests_unit_t_engine_orders_LDADD = $(ENGROLE_TEST_LIBS)
+tests_promises_p2_guard_SOURCES = tests/promises/p2_guard.c tests/rig/gguf_patch.h \
+	tests/rig/gguf_patch.c $(ENGROLE_RIG)
+tests_promises_p2_guard_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
+tests_promises_p2_guard_LDADD = $(ENGROLE_TEST_LIBS)
+tests_promises_p2_gate_SOURCES = tests/promises/p2_gate.c $(ENGROLE_RIG)
+tests_promises_p2_gate_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
+tests_promises_p2_gate_LDADD = $(ENGROLE_TEST_LIBS)
 endif

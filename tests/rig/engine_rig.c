@@ -310,7 +310,9 @@ static void on_out(struct rig *r, const struct msg_OUT *m)
 
 	assert_true(m->choice < q->n);
 	assert_true(q->admitted && q->intent_acked);
-	assert_false(q->done || q->failed || q->revoked);
+	if (q->done || q->failed || q->revoked)
+		fail_msg("OUT after the end: done %d failed %d (%u) revoked %d", q->done, q->failed,
+			 q->fail_code, q->revoked);
 	assert_int_equal(q->finish[m->choice], OF_NONE);
 	assert_true(q->outcomes == 0 || q->outcome_acked);
 	if (!q->outcome_acked)

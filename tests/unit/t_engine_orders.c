@@ -1,0 +1,227 @@
+/* t_engine_orders.c - a model of one request: all orders of its messages, and at every step each thing
+ * that can go wrong (cancel, revocation, silence, death of store or gate, a replay). The rig checks
+ * what must always hold; here every run must come to an end and leave nothing behind. */
+#include "engine_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define GOOD "Hello, how are you today?"
+
+enum step { GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME, N_STEPS };
+enum trouble { NONE, CANCEL, REVOKE, SILENCE, STORE_DIES, GATE_DIES, REPLAY, DUP_ACK, N_TROUBLES };
+static const char *const names[] = {"none", "cancel", "revoke", "silence", "store dies", "gate dies",
+				    "replay", "double ack"};
+
+static struct rig *r;
+
+static int setup(void **s)
+{
+	r = rig_new(900, -1, true);
+	return 0;
+}
+
+static int teardown(void **s)
+{
+	rig_free(r);
+	return 0;
+}
+
+static void step(struct rig_req *q, enum step st)
+{
+	switch (st) {
+	case GRANT:
+		rig_grant(r, q);
+		break;
+	case SUBMIT:
+		rig_submit(r, q, GOOD);
+		break;
+	case CLAIMOK:
+		rig_claimok(r, q);
+		break;
+	case ACK_INTENT:
+		if (q->intents)
+			rig_ack(r, q, false);
+		break;
+	case ACK_OUTCOME:
+		if (q->outcomes)
+			rig_ack(r, q, true);
+		break;
+	default:
+		break;
+	}
+}
+
+static void trouble(struct rig_req *q, enum trouble t)
+{
+	switch (t) {
+	case CANCEL:
+		rig_cancel(r, q);
+		break;
+	case REVOKE:
+		rig_revoke(r, q);
+		break;
+	case SILENCE:
+		r->beats = false;
+		r->now = r->last_beat + 1001;
+		rig_turns(r, 2, 1);
+		r->beats = true;
+		r->next_beat = 0;
+		break;
+	case STORE_DIES:
+		rig_peer(r, R_STORE, false);
+		rig_turns(r, 3, 1);
+		rig_peer(r, R_STORE, true);
+		break;
+	case GATE_DIES:
+		rig_peer(r, R_GATE, false);
+		rig_turns(r, 2, 1);
+		rig_peer(r, R_GATE, true);
+		break;
+	case REPLAY: {
+		struct rig_req *twin = rig_req(r, 1, q->max_out);
+
+		twin->lease = q->lease;
+		twin->conn = q->conn;
+		rig_submit(r, twin, GOOD);
+		/* whoever comes second is refused; the twin must never get a token */
+		rig_turns(r, 2, 1);
+		assert_false(twin->admitted);
+		break;
+	}
+	case DUP_ACK:
+		if (q->intent_acked)
+			rig_ack(r, q, false);
+		if (q->outcome_acked)
+			rig_ack(r, q, true);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool over(const struct rig_req *q)
+{
+	return eng_find(r->g, &q->id) == NULL;
+}
+
+/* From here the doubles answer everything; the request must end and leave nothing. */
+static void wind_up(struct rig_req *q)
+{
+	struct engine_stats st;
+
+	r->auto_claim = r->auto_intent = r->auto_outcome = true;
+	if (q->claims && !q->intents)
+		rig_claimok(r, q);
+	if (q->intents && !q->intent_acked)
+		rig_ack(r, q, false);
+	if (q->outcomes && !q->outcome_acked)
+		rig_ack(r, q, true);
+	for (int i = 0; i < 20000 && !over(q); i++)
+		rig_turn(r, i > 2000 ? 50 : 1);
+	assert_true(over(q));
+	assert_true(q->outcomes <= 1 && q->intents <= 1);
+	assert_true(q->intents <= q->outcomes); /* intents = outcomes when nothing runs */
+	rig_settle(r);
+	engine_stats(r->g->e, &st);
+	assert_int_equal(st.seqs, 2); /* the guard's two prefixes */
+	assert_int_equal(r->g->active, 0);
+	assert_null(r->g->jobs);
+}
+
+static void run(const enum step *order, int at, enum trouble t, int at2, enum trouble t2)
+{
+	struct rig_req *q = rig_req(r, 2, 24);
+
+	r->auto_claim = r->auto_intent = r->auto_outcome = false;
+	for (int i = 0; i <= N_STEPS; i++) {
+		if (i == at)
+			trouble(q, t);
+		if (i == at2)
+			trouble(q, t2);
+		if (i == N_STEPS)
+			break;
+		step(q, order[i]);
+		if (order[i] == SOME_WORK)
+			rig_turns(r, 6, 1);
+		else
+			rig_settle(r);
+	}
+	wind_up(q);
+}
+
+static void orders(enum step out[][N_STEPS], int *n)
+{
+	static const enum step base[] = {GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME};
+
+	/* grant and submit in both orders; the acknowledgements and the work in every order: those that
+	 * make no sense yet must do nothing */
+	*n = 0;
+	for (int swap = 0; swap < 2; swap++)
+		for (int a = 2; a < N_STEPS; a++)
+			for (int b = 2; b < N_STEPS; b++) {
+				memcpy(out[*n], base, sizeof(base));
+				if (swap) {
+					out[*n][0] = SUBMIT;
+					out[*n][1] = GRANT;
+				}
+				out[*n][a] = base[b];
+				out[*n][b] = base[a];
+				if (b >= a)
+					(*n)++;
+			}
+}
+
+static void every_order_of_messages_with_one_trouble_at_every_step(void **s)
+{
+	enum step o[64][N_STEPS];
+	unsigned runs = 0;
+	int n;
+
+	if (!r)
+		skip();
+	orders(o, &n);
+	for (int i = 0; i < n; i++)
+		for (int at = 0; at <= N_STEPS; at++)
+			for (int t = i == 0 || i == n / 2 ? NONE : CANCEL; t < N_TROUBLES; t++) {
+				if (getenv("SP_SLOW") == NULL && i % (n / 2) && (i + at + t) % 5)
+					continue; /* a fifth of the odd orders unless asked for */
+				run(o[i], at, (enum trouble)t, -1, NONE);
+				runs++;
+			}
+	print_message("%u runs over %d orders\n", runs, n);
+}
+
+static void two_troubles_at_any_two_steps(void **s)
+{
+	static const enum step plain[] = {GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME};
+	unsigned runs = 0;
+
+	if (!r)
+		skip();
+	for (int a = 2; a <= N_STEPS; a++)
+		for (int b = a; b <= N_STEPS; b++)
+			for (int t = CANCEL; t < N_TROUBLES; t++)
+				for (int u = CANCEL; u < N_TROUBLES; u++) {
+					if (getenv("SP_SLOW") == NULL && (a + b + t + u) % 4)
+						continue;
+					run(plain, a, (enum trouble)t, b, (enum trouble)u);
+					runs++;
+				}
+	print_message("%u runs; %s .. %s\n", runs, names[CANCEL], names[N_TROUBLES - 1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_order_of_messages_with_one_trouble_at_every_step),
+	    cmocka_unit_test(two_troubles_at_any_two_steps),
+	};
+
+	return cmocka_run_group_tests_name("orders of one request", tests, setup, teardown);
+}
