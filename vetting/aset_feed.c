@@ -347,19 +347,22 @@ static int feed_authority(struct aset *a, uint64_t index, struct span entry, con
 	return rc < 0 ? err_set(err, rc, "no memory") : E_OK;
 }
 
-static bool type_is(struct span entry, const char *t)
-{
-	char pat[40];
-	int n = snprintf(pat, sizeof(pat), "\"t\":\"%s\"", t);
-
-	/* Inside a JSON string the quotes would be escaped, so this only meets a member. */
-	return memmem(entry.p, entry.n, pat, (size_t)n) != NULL;
-}
-
 bool aset_cares(struct span entry)
 {
-	return entry.n && (type_is(entry, "genesis") || type_is(entry, "statement") ||
-			   type_is(entry, "authority") || type_is(entry, "key.create"));
+	static const char *const types[] = {"genesis\"", "statement\"", "authority\"",
+					    "key.create\""};
+	static const char mark[] = "\"t\":\"";
+	struct span s = entry;
+	const char *at;
+
+	/* Inside a JSON string the quotes would be escaped, so the mark only meets a member. */
+	while (s.n && (at = memmem(s.p, s.n, mark, sizeof(mark) - 1))) {
+		s = span_from(s, (size_t)(at - s.p) + sizeof(mark) - 1);
+		for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+			if (span_starts(s, span_cstr(types[i])))
+				return true;
+	}
+	return false;
 }
 
 int aset_feed(struct aset *a, uint64_t index, struct span entry, struct fed *fed, struct err *err)
