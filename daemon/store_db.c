@@ -277,6 +277,7 @@ static void run(struct work_job *w)
 
 static void take_settings(struct store *s, const struct db_job *j)
 {
+	bool same = s->have_set && s->set_sent == j->set.ver;
 	struct err err = {0};
 	struct zone z;
 
@@ -292,7 +293,8 @@ static void take_settings(struct store *s, const struct db_job *j)
 	s->set = j->set;
 	s->have_set = true;
 	s->locked_all = j->locked_all;
-	store_send_settings(s);
+	if (!same)
+		store_send_settings(s);
 	store_early_models(s);
 	store_beat(s, clock_mono_ms());
 }

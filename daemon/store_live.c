@@ -142,6 +142,7 @@ void store_engine_gone(struct store *s, uint64_t now_ms)
 	memset(&s->engine, 0, sizeof(s->engine));
 	memset(s->model, 0, sizeof(s->model));
 	s->n_early = 0;
+	s->set_sent = 0;
 	s->hello_by = now_ms + HELLO_WAIT_MS;
 }
 

@@ -13,13 +13,13 @@
 #include "fault.h"
 #include "jsonw.h"
 #include "log.h"
-#include "msgs.h"
 #include "num.h"
 #include "store_ev.h"
 
 #define GROUP_BYTES (128u << 10) /* far below what logw splits: a job is never cut in two groups */
 #define POOL_FULL (4ll << 20)
 #define POOL_STEP (512ll << 10)
+#define WANT_MAX (1u << 20)
 #define PUBLISH_IDLE_MS 1000
 #define PUBLISH_BUSY_MS 10000
 
@@ -219,7 +219,7 @@ static void read_wanted(struct slog *s, struct slog_job *j)
 	struct jsonw w;
 	struct err err;
 
-	j->out.max = WIRE_BYTES_MAX;
+	j->out.max = WANT_MAX;
 	jw_init(&w, &j->out);
 	jw_arr(&w);
 	for (unsigned i = 0; i < j->n_want && j->rc == E_OK; i++) {

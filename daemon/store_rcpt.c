@@ -4,11 +4,14 @@
 #include <stdlib.h>
 
 #include "admin_verbs.h"
+#include "jsonw.h"
 #include "log.h"
 #include "store.h"
 #include "store_index.h"
 
 #define SHOW_MAX 256u
+#define SHOW_BYTES (2u << 20)
+#define CHUNK 48000u
 
 /* ---- the index, written behind the log ---- */
 
@@ -89,15 +92,66 @@ static void answer_no(struct ask *a, uint16_t code)
 				SPAN_LIT("{\"error\":\"not_found\",\"schema_version\":1}"));
 }
 
+/* What matters of one entry, in a few words for a table. */
+static void detail(struct buf *b, const json_t *e)
+{
+	static const char *const keys[] = {"model", "action", "score", "threshold", "prompt", "out",
+					   "prompt_tokens", "tokens", "state", "completion", "code"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const json_t *v = json_object_get(e, keys[i]);
+
+		if (json_is_string(v) && json_string_length(v) < 64)
+			buf_fmt(b, "%s%s %s", b->n ? ", " : "", keys[i], json_string_value(v));
+		else if (json_is_integer(v))
+			buf_fmt(b, "%s%s %lld", b->n ? ", " : "", keys[i],
+				(long long)json_integer_value(v));
+	}
+}
+
+/* {"entries":[{"detail","entry","index","t","ts"}]} from the log thread's array. */
+static void show(struct span array, struct buf *b)
+{
+	json_t *in = json_loadb(array.p, array.n, 0, NULL), *o;
+	struct jsonw w;
+	size_t i;
+
+	jw_init(&w, b);
+	jw_obj(&w);
+	jw_key(&w, "entries");
+	jw_arr(&w);
+	json_array_foreach(in, i, o) {
+		const json_t *e = json_object_get(o, "entry");
+		char mem[512];
+		struct buf d = BUF_FIXED(mem, sizeof(mem));
+		char *raw = json_dumps(e, JSON_COMPACT | JSON_SORT_KEYS);
+
+		detail(&d, e);
+		jw_obj(&w);
+		jw_kstr(&w, "detail", buf_span(&d));
+		jw_key(&w, "entry");
+		jw_raw(&w, span_cstr(raw ? raw : "null"));
+		jw_kint(&w, "index", json_integer_value(json_object_get(o, "index")));
+		jw_kcstr(&w, "t", json_string_value(json_object_get(e, "t")));
+		jw_kint(&w, "ts", json_integer_value(json_object_get(e, "ts")));
+		jw_end_obj(&w);
+		free(raw);
+	}
+	jw_end_arr(&w);
+	jw_kint(&w, "schema_version", 1);
+	jw_end_obj(&w);
+	json_decref(in);
+}
+
 static void answer(struct slog_job *j)
 {
 	struct ask *a = j->arg;
 	struct store *s = a->s;
 	struct msg_RCPTOK ok = {.req = a->req, .body = buf_span(&j->out)};
-	struct buf b = BUF_INIT(WIRE_BYTES_MAX);
+	struct buf b = BUF_INIT(SHOW_BYTES);
 
 	pthread_mutex_lock(&s->order);
-	if (j->rc < 0 || j->out.n > WIRE_BYTES_MAX) {
+	if (j->rc < 0 || (a->kind != ASK_SHOW && j->out.n > WIRE_BYTES_MAX)) {
 		answer_no(a, RS_BOOK_DOWN);
 	} else if (a->kind == ASK_USER) {
 		s->n.receipts++;
@@ -106,10 +160,11 @@ static void answer(struct slog_job *j)
 		s->n.receipts++;
 		store_adm_reply(s, &a->req, 200, false, buf_span(&j->out));
 	} else {
-		buf_puts(&b, "{\"entries\":");
-		buf_span_put(&b, buf_span(&j->out));
-		buf_puts(&b, ",\"schema_version\":1}");
-		store_adm_reply(s, &a->req, 200, false, buf_span(&b));
+		show(buf_span(&j->out), &b);
+		if (buf_ok(&b))
+			store_adm_reply(s, &a->req, 200, false, buf_span(&b));
+		else
+			answer_no(a, RS_INTERNAL);
 	}
 	pthread_mutex_unlock(&s->order);
 	buf_free(&b);
@@ -198,9 +253,14 @@ void store_rcpt(struct store *s, const struct pend *p)
 void store_adm_reply(struct store *s, const struct id *req, unsigned status, bool more,
 		     struct span body)
 {
-	struct msg_ADMREP m = {.req = *req, .status = (uint16_t)status, .more = more, .body = body};
+	struct msg_ADMREP m = {.req = *req, .status = (uint16_t)status};
 
-	CH_SEND(role_chan(s->r, R_ADMIN, CH_DATA), ADMREP, &m);
+	do {
+		m.body = span_of(body.p, body.n > CHUNK ? CHUNK : body.n);
+		body = span_from(body, m.body.n);
+		m.more = more || body.n > 0;
+		CH_SEND(role_chan(s->r, R_ADMIN, CH_DATA), ADMREP, &m);
+	} while (body.n > 0);
 }
 
 static bool id_of(struct span body, struct id *out)
