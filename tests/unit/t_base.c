@@ -28,6 +28,24 @@ static void crc32c_matches_rfc3720(void **st)
 	assert_int_equal(crc32c(crc32c(0, up, 13), up + 13, 19), 0x46dd794eu);
 }
 
+static void sha256_is_the_same_with_and_without_the_cpu(void **st)
+{
+	static uint8_t in[700];
+	uint8_t a[32], b[32];
+
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i * 131 + (i >> 3));
+	for (size_t head = 0; head <= 70; head += head < 3 ? 1 : 13)
+		for (size_t n = 0; n + head <= 400; n++) {
+			sha256_2(span_of(in, head), span_of(in + head, n), a);
+			sha256_portable(span_of(in, head + n), span_of(NULL, 0), b);
+			assert_memory_equal(a, b, 32);
+		}
+	sha256(SPAN_LIT("abc"), a);
+	assert_int_equal(a[0], 0xba); /* FIPS 180-4's example: ba7816bf ... 20015ad */
+	assert_int_equal(a[31], 0xad);
+}
+
 static void cursor_failure_is_sticky(void **st)
 {
 	struct cur c = cur_init(SPAN_LIT("\1\2\3"));
@@ -166,7 +184,8 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 	    cmocka_unit_test(crc32c_matches_rfc3720),
-	    cmocka_unit_test(cursor_failure_is_sticky),
+	    cmocka_unit_test(sha256_is_the_same_with_and_without_the_cpu),
+		cmocka_unit_test(cursor_failure_is_sticky),
 	    cmocka_unit_test(buffer_never_exceeds_its_maximum),
 	    cmocka_unit_test(buffer_encodes_base64_and_hex),
 	    cmocka_unit_test(ids_round_trip_and_refuse_other_text),
