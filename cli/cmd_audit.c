@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "cli.h"
+#include "entry_line.h"
 #include "decisions.h"
 #include "entry.h"
 #include "io.h"
@@ -194,22 +195,12 @@ static void catch_up(struct tail *t)
 
 static void print_entry(uint64_t index, struct span e)
 {
-	struct entry_look l;
-	char when[40] = "";
-	struct tm tm;
-	time_t sec;
-
 	if (cli.out == OUT_JSON || cli.out == OUT_JSONL) {
 		printf("{\"entry\":" SPAN_FMT ",\"index\":%llu}\n", SPAN_ARG(e),
 		       (unsigned long long)index);
 		return;
 	}
-	if (entry_peek(e, &l) && l.ts > 0) {
-		sec = (time_t)(l.ts / 1000);
-		if (gmtime_r(&sec, &tm))
-			strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ ", &tm);
-	}
-	printf("%8llu  %s" SPAN_FMT "\n", (unsigned long long)index, when, SPAN_ARG(e));
+	entry_line(index, e);
 }
 
 static int print_range(struct logr *r, uint64_t from, uint64_t to, struct err *err)

@@ -84,6 +84,8 @@ struct counters {
 	uint64_t odd[R_COUNT], dropped_entries, nacks, hellos, revokes, enrolled, receipts;
 };
 
+#define ADM_HELD_MAX 64
+struct adm_copy; /* store_db.c */
 struct store {
 	struct role *r;
 	struct fold f;
@@ -110,6 +112,8 @@ struct store {
 	struct buf genesis_doc;
 	struct logw_report found;    /* at open */
 	uint8_t log_pub[32];
+	struct adm_copy *held[ADM_HELD_MAX]; /* admin requests that came before that */
+	unsigned n_held;
 	bool log_begun, log_started; /* log.start is on its way; durable */
 	atomic_ullong auth_gen;      /* rises whenever rows of the authority set may have changed */
 
@@ -203,6 +207,7 @@ void store_odd(struct store *s, enum role_id who, uint16_t type, uint16_t code,
 int store_db_open(struct store *s, int state_fd, const uint8_t kek[32], struct err *err);
 void store_db_close(struct store *s);
 void store_on_admreq(struct store *s, const struct msg_ADMREQ *m);
+void store_release_held(struct store *s); /* once log.start is durable */
 void store_on_enroll(struct store *s, const struct msg_ENROLL *m);
 void store_db_tick(struct store *s, uint64_t now_ms);
 bool store_db_idle(struct store *s);

@@ -344,6 +344,17 @@ static void put_job(struct store *s, enum db_job_kind kind, void *m, int rc, uin
 	new_job(s, kind, m, rc, index, false, true);
 }
 
+static void queue_admreq(struct store *s, struct adm_copy *c)
+{
+	struct id req = c->m.req;
+
+	if (new_job(s, DBJ_ADMREQ, c, 0, 0, c->m.verb != AV_STATEMENT && c->m.verb != AV_NONCE,
+		    false) < 0) {
+		free(c);
+		store_adm_reply(s, &req, 503, false, SPAN_LIT("{\"error\":\"busy\"}"));
+	}
+}
+
 void store_on_admreq(struct store *s, const struct msg_ADMREQ *m)
 {
 	struct adm_copy *c;
@@ -358,11 +369,18 @@ void store_on_admreq(struct store *s, const struct msg_ADMREQ *m)
 	if (m->body.n)
 		memcpy(c->body, m->body.p, m->body.n);
 	c->m.body = span_of(c->body, m->body.n);
-	if (new_job(s, DBJ_ADMREQ, c, 0, 0, m->verb != AV_STATEMENT && m->verb != AV_NONCE,
-		    false) < 0) {
-		free(c);
-		store_adm_reply(s, &m->req, 503, false, SPAN_LIT("{\"error\":\"busy\"}"));
+	if (!s->log_started && s->n_held < ADM_HELD_MAX) {
+		s->held[s->n_held++] = c; /* the genesis entry is not durable yet: answered right after */
+		return;
 	}
+	queue_admreq(s, c);
+}
+
+void store_release_held(struct store *s)
+{
+	for (unsigned i = 0; i < s->n_held; i++)
+		queue_admreq(s, s->held[i]);
+	s->n_held = 0;
 }
 
 void store_on_enroll(struct store *s, const struct msg_ENROLL *m)

@@ -227,6 +227,8 @@ static void begin_done(struct slog_job *j)
 	if (j->rc == E_OK)
 		log_ev(LOG_INFO_LV, "log_start", "index=%llu", (unsigned long long)j->index);
 	s->log_started = j->rc == E_OK;
+	if (s->log_started)
+		store_release_held(s);
 }
 
 void store_log_begin(struct store *s)

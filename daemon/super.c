@@ -44,6 +44,13 @@ struct super {
 	int sfd;
 };
 
+static void give_tls(struct super *s, struct proc *p)
+{
+	proc_file(p, "tls-cert", s->files.tls_cert);
+	proc_file(p, "tls-key", s->files.tls_key);
+	proc_file(p, "client-ca", s->files.client_ca);
+}
+
 static void give_files(struct super *s, struct proc *p)
 {
 	const struct super_files *f = &s->files;
@@ -52,9 +59,7 @@ static void give_files(struct super *s, struct proc *p)
 	switch (p->id) {
 	case R_FRONT:
 		proc_file(p, "listen:public", f->listen_public);
-		proc_file(p, "tls-cert", f->tls_cert);
-		proc_file(p, "tls-key", f->tls_key);
-		proc_file(p, "client-ca", f->client_ca);
+		give_tls(s, p);
 		break;
 	case R_ADMIN:
 		proc_file(p, "listen:admin", f->listen_admin);
@@ -206,7 +211,7 @@ static void begin_reload(struct super *s)
 			if (p->state != PS_RUN)
 				continue;
 			if (p->id == R_FRONT)
-				give_files(s, p);
+				give_tls(s, p); /* a role watches its listener: that one stays */
 			proc_conf(p, s->version, buf_span(&s->text_new), &err);
 		}
 	}

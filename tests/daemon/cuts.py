@@ -21,7 +21,7 @@ def one_cut(r, rng, acked):
     def client(i):
         while not stop.is_set():
             started.append(1)
-            out = r.stream("Item %d please." % i, max_tokens=16, timeout=30)
+            out = r.stream("Item %d please." % i, max_tokens=4, timeout=30)
             if out["done"] and out["receipt"]:
                 acked.append(out["request"])
             elif not stop.is_set():
@@ -30,7 +30,10 @@ def one_cut(r, rng, acked):
     end = time.monotonic() + 20
     while len(started) < IN_FLIGHT and time.monotonic() < end:
         time.sleep(0.01)
-    time.sleep(rng.uniform(0.2, 1.2))
+    before = len(acked)
+    while len(acked) < before + 16 and time.monotonic() < end:
+        time.sleep(0.01)  # the cut falls among acknowledgements, not before the first
+    time.sleep(rng.uniform(0.0, 0.5))
     stop.set()
     r.kill_all()
     for t in ts:

@@ -54,7 +54,7 @@ await test("sdk_raises_content_filter_as_bad_request", async () => {
       await client.chat.completions.create({ model: env.MODEL, stream, messages: [{ role: "user", content: forbidden }] });
       throw new Error("was answered");
     } catch (e) {
-      need(e instanceof OpenAI.BadRequestError && e.code === "content_filter" && e.requestID, String(e));
+      need(e instanceof OpenAI.BadRequestError && e.code === "content_filter" && (e.requestID ?? e.request_id), String(e));
     }
   }
 });
