@@ -100,11 +100,17 @@ void gate_headers(struct http_req *q, const struct greq *gr, struct reply *r)
 
 void gate_answer_json(struct http_req *q, const struct greq *gr, struct buf *body)
 {
+	struct reply_fault f = {.code = RS_INTERNAL, .vietnamese = http_vietnamese(q)};
 	struct reply r;
 
-	reply_init(&r, 200, "application/json", http_id(q));
-	buf_free(&r.body);
-	r.body = *body;
+	if (buf_ok(body)) {
+		reply_init(&r, 200, "application/json", http_id(q));
+		buf_free(&r.body);
+		r.body = *body;
+	} else { /* too large, or text that is not UTF-8 */
+		buf_wipe_free(body);
+		reply_error(&r, http_id(q), &f);
+	}
 	gate_headers(q, gr, &r);
 	http_answer(q, &r);
 }

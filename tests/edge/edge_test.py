@@ -663,6 +663,19 @@ def the_admin_socket_carries_verbs_and_the_uid(r):
     assert ask("GET / HTTP/1.1\nHost: x\n\n")[0] == 400
 
 
+def an_engine_that_breaks_the_rules_is_counted_and_harms_nobody(r):
+    for stream in (False, True):
+        st, h, body = r.chat("odd tokens=3", stream=stream)
+        assert st == 200 and b"too early" not in body, body
+    at = len(r.lines)
+    st, h, body = r.chat("badutf8 tokens=100 delay=5", stream=True)
+    ev = events(body)
+    assert st == 200 and json.loads(ev[-1])["error"]["code"] == "internal_error", ev[-1]
+    r.wait("CANCEL", 2, at)
+    want_error(r.chat("badutf8 tokens=100"), 500, "internal_error")
+    assert r.stderr().count("ev=odd from=engine") >= 8
+
+
 def a_silent_store_means_no_admission(r):
     r.cmd("s")
     time.sleep(0.9)

@@ -96,6 +96,31 @@ static struct span last_text(const struct msg_SUBMIT *m, struct span mapped)
 	return t;
 }
 
+/* What a broken engine might send around its ADMIT. */
+static void misbehave(const struct id *req, struct span t, bool before)
+{
+	struct msg_OUT out = {.req = *req, .choice = before ? 0 : 9, .text = SPAN_LIT("too early")};
+	struct msg_DONE done = {.req = *req};
+	struct msg_ADMIT again = {.req = *req};
+	char junk[40];
+
+	if (span_starts(t, SPAN_LIT("badutf8")) && !before) {
+		out.choice = 0;
+		out.text = SPAN_LIT("\xff\xfe");
+		CH_SEND(eg[0], OUT, &out);
+	}
+	if (!span_starts(t, SPAN_LIT("odd")))
+		return;
+	CH_SEND(eg[0], OUT, &out);
+	if (before)
+		CH_SEND(eg[0], DONE, &done);
+	else
+		CH_SEND(eg[0], ADMIT, &again);
+	memset(junk, 0xaa, sizeof(junk));
+	chan_send(eg[0], M_OUT, span_of(junk, sizeof(junk)), NULL, 0);
+	chan_send(eg[0], M_FAIL, span_of(junk, 3), NULL, 0);
+}
+
 static void on_submit(struct msg_in *in)
 {
 	struct msg_SUBMIT m;
@@ -124,7 +149,9 @@ static void on_submit(struct msg_in *in)
 		free(g);
 	} else {
 		HASH_ADD(hh, gens, req.b, ID_BYTES, g);
+		misbehave(&m.req, t, true);
 		CH_SEND(eg[0], ADMIT, &admit);
+		misbehave(&m.req, t, false);
 		g->next = clock_mono_ms();
 	}
 	body_unmap(mapped);
