@@ -11,6 +11,8 @@ static const char officer_help[] =
     "usage: sallyport officer VERB\n"
     "  keygen --name NAME --out FILE [--no-passphrase]   make a key; its public part goes to .pub\n"
     "  confirm --key FILE [--yes]                        confirm the realm's genesis digest\n"
+    "  revoke ID --key FILE --reason CODE:text           stop an officer's key at once; one "
+    "is enough\n"
     "  ls                                                officers of the realm\n"
     "\n"
     "Make the key on your own machine; only the .pub file leaves it. SALLYPORT_PASSPHRASE_FILE "
@@ -196,10 +198,67 @@ static int verb_ls(int argc, char **argv)
 	return rc != X_OK ? rc : noun_list("/officers", "officers", cols);
 }
 
+/* Version of an officer's row. */
+static int officer_now(const char *text, struct id *out, uint32_t *ver)
+{
+	json_t *o = NULL, *row;
+	struct id id;
+	int64_t v;
+	size_t i;
+	int rc;
+
+	if (!id_parse("off", span_cstr(text), out))
+		return cli_fail(X_USAGE, "'%.40s' is no officer id (sallyport officer ls)", text);
+	rc = cli_call("GET", "/officers", NULL, &o);
+	if (rc != X_OK)
+		return rc;
+	rc = X_NOTFOUND;
+	json_array_foreach(json_object_get(o, "officers"), i, row)
+	{
+		if (!jx_id(row, "id", "off", &id) || !id_eq(&id, out) ||
+		    !jx_int(row, "ver", 1, UINT32_MAX, &v))
+			continue;
+		*ver = (uint32_t)v;
+		rc = X_OK;
+	}
+	json_decref(o);
+	return rc == X_OK ? rc : cli_fail(rc, "no officer %s; sallyport officer ls", text);
+}
+
+static int verb_revoke(int argc, char **argv)
+{
+	const char *key = NULL, *reason = NULL, *pos[1];
+	const struct opt opts[] = {
+	    {.name = "key", .value = &key}, {.name = "reason", .value = &reason}, {0}};
+	struct stmt st = {.verb = VB_OFFICER_REVOKE};
+	struct signer s;
+	json_t *reply = NULL;
+	int rc =
+	    noun_opts(argc, argv, opts, pos, 1, "officer revoke ID --key FILE --reason CODE:text");
+
+	if (rc != X_OK)
+		return rc;
+	rc = signer_open(&s, key);
+	if (rc == X_OK)
+		rc = signer_reason(&s, reason, &st);
+	if (rc == X_OK)
+		rc = officer_now(pos[0], &st.target, &st.ver);
+	if (rc == X_OK)
+		rc = signer_send(&s, &st, &reply);
+	if (rc == X_OK && reply)
+		reply_done(reply, "revoked; what this officer signed alone counts no more");
+	json_decref(reply);
+	signer_close(&s);
+	return rc;
+}
+
 int cmd_officer(int argc, char **argv)
 {
-	static const struct verb_fn verbs[] = {
-	    {"keygen", verb_keygen}, {"confirm", verb_confirm}, {"ls", verb_ls}, {0}};
+	static const struct verb_fn verbs[] = {{"keygen", verb_keygen},
+					       {"confirm", verb_confirm},
+					       {"revoke", verb_revoke},
+					       {"ls", verb_ls},
+					       {0}};
 
 	return noun_run(argc, argv, verbs, officer_help);
 }

@@ -21,7 +21,7 @@ static const struct noun {
 	const char *verbs, *says;
 } nouns[] = {
     {"init", cmd_init, "", "make a realm: genesis, secrets, configuration"},
-    {"officer", cmd_officer, "keygen confirm ls", "officers and their keys"},
+    {"officer", cmd_officer, "keygen confirm revoke ls", "officers and their keys"},
     {"subject", cmd_subject, "new ls show suspend code tier reinstate close", "who may ask: vetted persons"},
     {"case", cmd_case, "ls show propose sign refuse withdraw", "every sensitive change, four eyes"},
     {"queue", cmd_queue, "ls", "cases that wait for you"},
