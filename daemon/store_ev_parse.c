@@ -1,7 +1,5 @@
 /* store_ev_parse.c - reads entries back for the fold; see store_ev.h. The log is ours, yet its bytes
  * come from a disk: every member is checked. */
-#include <jansson.h>
-
 #include "store_ev.h"
 
 bool ev_is_free(uint16_t code)
@@ -10,21 +8,178 @@ bool ev_is_free(uint16_t code)
 	       code == RS_QUOTA_DAY || code == RS_QUOTA_MONTH;
 }
 
+/* Our entries are flat and canonical: members in ascending order, integers, strings; arrays, objects
+ * and strings with escapes occur only in members of no interest here and are skipped. About ten
+ * times as fast as a general parser, and start reads the whole log. */
+#define MEMBERS 32
+#define DEPTH 16
+
+struct member {
+	struct span key, val; /* val: without quotes */
+	char kind;            /* 's' plain string, 'n' integer, 'x' anything else */
+};
+
 struct reader {
-	json_t *o;
+	struct member m[MEMBERS];
+	unsigned n;
 	bool bad;
 };
 
+struct scan {
+	const char *p, *end;
+	bool bad;
+};
+
+static char peek(struct scan *c)
+{
+	return c->p < c->end ? *c->p : '\0';
+}
+
+static void expect(struct scan *c, char ch)
+{
+	if (peek(c) != ch)
+		c->bad = true;
+	else
+		c->p++;
+}
+
+/* A string; *plain: no escape in it. */
+static struct span scan_string(struct scan *c, bool *plain)
+{
+	const char *from;
+
+	*plain = true;
+	expect(c, '"');
+	from = c->p;
+	while (!c->bad && peek(c) != '"') {
+		if ((unsigned char)peek(c) < 0x20) { /* also the end */
+			c->bad = true;
+		} else if (*c->p == '\\') {
+			*plain = false;
+			c->p++;
+		}
+		c->p++;
+	}
+	if (c->bad || c->p > c->end) {
+		c->bad = true;
+		return span_of("", 0);
+	}
+	c->p++;
+	return span_of(from, (size_t)(c->p - 1 - from));
+}
+
+/* Steps over an array or object: brackets outside of strings must match in number. */
+static void skip_nested(struct scan *c)
+{
+	int depth = 0;
+	bool plain;
+
+	do {
+		char ch = peek(c);
+
+		if (ch == '"') {
+			scan_string(c, &plain);
+			continue;
+		}
+		if ((unsigned char)ch < 0x20)
+			c->bad = true;
+		depth += (ch == '{' || ch == '[') - (ch == '}' || ch == ']');
+		if (depth > DEPTH)
+			c->bad = true;
+		c->p++;
+	} while (!c->bad && depth > 0);
+}
+
+static void scan_value(struct scan *c, struct member *m)
+{
+	const char *from = c->p;
+	char ch = peek(c);
+	bool plain;
+
+	if (ch == '"') {
+		m->val = scan_string(c, &plain);
+		m->kind = plain ? 's' : 'x';
+		return;
+	}
+	m->kind = 'x';
+	if (ch == '{' || ch == '[') {
+		skip_nested(c);
+		return;
+	}
+	while (peek(c) == '-' || (peek(c) >= '0' && peek(c) <= '9'))
+		c->p++;
+	m->val = span_of(from, (size_t)(c->p - from));
+	if (m->val.n) {
+		m->kind = 'n';
+		return;
+	}
+	while (peek(c) >= 'a' && peek(c) <= 'z') /* true, false, null */
+		c->p++;
+	if (c->p == from)
+		c->bad = true;
+}
+
+static bool ascending(struct span a, struct span b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int d = memcmp(a.p, b.p, n);
+
+	return d < 0 || (d == 0 && a.n < b.n);
+}
+
+static bool scan_entry(struct span s, struct reader *r)
+{
+	struct scan c = {s.p, s.p + s.n, false};
+	bool plain;
+
+	r->n = 0;
+	expect(&c, '{');
+	while (!c.bad) {
+		struct member *m = &r->m[r->n];
+
+		if (r->n == MEMBERS)
+			return false;
+		m->key = scan_string(&c, &plain);
+		if (!plain || (r->n && !ascending(r->m[r->n - 1].key, m->key)))
+			return false;
+		expect(&c, ':');
+		scan_value(&c, m);
+		r->n++;
+		if (peek(&c) != ',')
+			break;
+		c.p++;
+	}
+	expect(&c, '}');
+	return !c.bad && c.p == c.end;
+}
+
+static const struct member *member(const struct reader *r, const char *key)
+{
+	struct span k = span_cstr(key);
+
+	for (unsigned i = 0; i < r->n; i++)
+		if (span_eq(r->m[i].key, k))
+			return &r->m[i];
+	return NULL;
+}
+
 static int64_t num(struct reader *r, const char *key, int64_t max)
 {
-	json_t *v = json_object_get(r->o, key);
-	json_int_t n = json_integer_value(v);
+	const struct member *m = member(r, key);
+	int64_t v = 0;
 
-	if (!json_is_integer(v) || n < 0 || n > max) {
+	if (m == NULL || m->kind != 'n' || m->val.n > 16 || (m->val.n > 1 && m->val.p[0] == '0')) {
 		r->bad = true;
 		return 0;
 	}
-	return n;
+	for (size_t i = 0; i < m->val.n; i++) {
+		if (m->val.p[i] == '-')
+			r->bad = true;
+		v = v * 10 + (m->val.p[i] - '0');
+	}
+	if (v > max)
+		r->bad = true;
+	return r->bad ? 0 : v;
 }
 
 static uint32_t num32(struct reader *r, const char *key)
@@ -34,13 +189,12 @@ static uint32_t num32(struct reader *r, const char *key)
 
 static struct span text(struct reader *r, const char *key)
 {
-	json_t *v = json_object_get(r->o, key);
+	const struct member *m = member(r, key);
 
-	if (!json_is_string(v)) {
-		r->bad = true;
-		return span_of("", 0);
-	}
-	return span_of(json_string_value(v), json_string_length(v));
+	if (m && m->kind == 's')
+		return m->val;
+	r->bad = true;
+	return span_of("", 0);
 }
 
 static void get_id(struct reader *r, const char *key, const char *prefix, struct id *out)
@@ -82,7 +236,7 @@ static void reserve(struct reader *r, struct ev *e)
 	get_id(r, "conn", "con", &e->conn);
 	get_id(r, "key", "key", &e->key);
 	get_id(r, "sub", "sub", &e->sub);
-	if (json_object_get(r->o, "org"))
+	if (member(r, "org"))
 		get_id(r, "org", "org", &e->org);
 	total = (uint64_t)num32(r, "max") * num32(r, "n");
 	e->max_total = total > UINT32_MAX ? UINT32_MAX : (uint32_t)total;
@@ -120,22 +274,18 @@ static void fill(struct reader *r, struct span t, struct ev *e)
 
 int ev_parse(struct span entry, struct ev *e, struct err *err)
 {
-	json_error_t je;
-	struct reader r = {0};
+	struct reader r;
 	struct span t;
 
+	r.bad = false;
 	*e = (struct ev){.type = EV_OTHER};
-	r.o = json_loadb(entry.p, entry.n, JSON_REJECT_DUPLICATES, &je);
-	if (!json_is_object(r.o)) {
-		json_decref(r.o);
-		return err_set(err, E_FORMAT, "entry is not a JSON object");
-	}
+	if (!scan_entry(entry, &r))
+		return err_set(err, E_FORMAT, "entry is not a canonical object");
 	e->ts = num(&r, "ts", INT64_MAX);
 	t = text(&r, "t");
 	if (num(&r, "v", 1) != 1)
 		r.bad = true;
 	if (!r.bad)
 		fill(&r, t, e);
-	json_decref(r.o);
 	return r.bad ? err_set(err, E_FORMAT, "entry lacks a member or has a wrong one") : E_OK;
 }

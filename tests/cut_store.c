@@ -13,7 +13,7 @@
 #include "store_drv.h"
 
 #define IN_FLIGHT 64
-#define CUTS_PER_REALM 40
+#define CUTS_PER_REALM 25
 
 static void load(struct drv *d)
 {
