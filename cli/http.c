@@ -9,6 +9,8 @@
 #include "cli.h"
 
 #define REPLY_MAX (64u << 20)
+#define STARTING_TRIES 50
+#define STARTING_WAIT_US 100000
 
 static size_t on_bytes(char *p, size_t one, size_t n, void *arg)
 {
@@ -117,25 +119,42 @@ static int refused(long status, const json_t *doc)
 	return exit_of(status, exit_name);
 }
 
-int cli_call(const char *method, const char *route, json_t *body, json_t **reply)
+/* perform, and the answer read. A daemon that has just started says so; it is asked again for a
+ * while. */
+static long ask(const char *method, const char *route, const char *body, json_t **doc)
 {
 	struct buf b = BUF_INIT(REPLY_MAX);
-	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	json_error_t je;
+	long status;
+
+	for (int left = STARTING_TRIES;; left--) {
+		status = perform(method, route, body, &b);
+		*doc = status < 0 ? NULL
+				  : json_loadb(b.p ? b.p : "", b.n, JSON_REJECT_DUPLICATES, &je);
+		if (status != 503 || left == 0 ||
+		    strcmp(str_of(json_object_get(*doc, "error"), "code"), "starting") != 0)
+			break;
+		json_decref(*doc);
+		buf_reset(&b);
+		usleep(STARTING_WAIT_US);
+	}
+	buf_free(&b);
+	return status;
+}
+
+int cli_call(const char *method, const char *route, json_t *body, json_t **reply)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	json_t *doc = NULL;
 	long status;
 	int rc = X_OK;
 
 	if (body && text == NULL)
 		return cli_fail(X_FAIL, "no memory");
-	status = perform(method, route, text, &b);
+	status = ask(method, route, text, &doc);
 	free(text);
-	if (status < 0) {
-		buf_free(&b);
+	if (status < 0)
 		return (int)-status;
-	}
-	doc = json_loadb(b.p ? b.p : "", b.n, JSON_REJECT_DUPLICATES, &je);
-	buf_free(&b);
 	if (status >= 400) {
 		rc = refused(status, doc);
 		json_decref(doc);

@@ -337,7 +337,7 @@ static enum guard read_nonce(struct store_admin *sa, struct jsonw *w)
 	struct id n;
 
 	if (!aset_genesis(sa->a, digest))
-		return GD_GENESIS;
+		return GD_STARTING;
 	sa->cb.random(sa->cb.arg, n.b, ID_BYTES);
 	if (db_nonce_put(sa->db, &n, now + NONCE_LIFE_MS, now) < 0)
 		return GD_NONCE;
@@ -355,7 +355,7 @@ static enum guard read_nonce(struct store_admin *sa, struct jsonw *w)
 static enum guard read_genesis(struct store_admin *sa, struct jsonw *w)
 {
 	if (!aset_genesis(sa->a, NULL))
-		return GD_GENESIS;
+		return GD_STARTING;
 	put_digest(sa, w);
 	jw_kstr(w, "document", aset_genesis_bytes(sa->a));
 	return GD_OK;
@@ -397,7 +397,7 @@ static enum guard read_settings(struct store_admin *sa, struct jsonw *w)
 	struct list_ctx l = {.sa = sa, .w = w};
 
 	if (aset_settings(sa->a) == NULL)
-		return GD_GENESIS;
+		return GD_STARTING;
 	jw_kint(w, "ver", aset_settings(sa->a)->ver);
 	jw_kint(w, "entry", (int64_t)aset_settings_entry(sa->a));
 	jw_key(w, "settings");

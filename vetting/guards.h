@@ -48,7 +48,9 @@
 	X(PROFILE, "profile", 403, 6, "the realm's profile does not allow this",                   \
 	  "nobody in this realm; a demo realm is never promoted", "sallyport init --profile ...")  \
 	X(COMMITMENT, "commitment", 400, 6, "the sealed text does not fit its commitment",         \
-	  "the same officer", "the same command, again")
+	  "the same officer", "the same command, again")                                           \
+	X(STARTING, "starting", 503, 10, "the log has not yet taken in the genesis",               \
+	  "the same officer, in a moment", "the same command, again")
 
 enum guard {
 #define X(name, text, http, code, what, who, command) GD_##name,

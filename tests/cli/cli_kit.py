@@ -91,7 +91,7 @@ class Bridge:
 
 
 class Liar:
-    """Between the command and the bridge: alters one answer."""
+    """Between the command and the bridge: alters one answer, and its status line when alter gives one."""
 
     def __init__(self, to, route, alter):
         self.at = path("liar.sock")
@@ -128,7 +128,7 @@ class Liar:
                     self.posts.append(body)
                 if re.search(self.route, where):
                     o = json.loads(rbody)
-                    self.alter(o)
+                    rhead = self.alter(o) or rhead
                     rbody = json.dumps(o).encode()
                 c.sendall(rhead.split(b"\r\n")[0] + b"\r\nContent-Length: %d\r\n\r\n" % len(rbody) + rbody)
 

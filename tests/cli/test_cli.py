@@ -430,6 +430,24 @@ def a_larger_quorum_makes_sign_wait_with_code_7():
         b.close()
 
 
+def a_daemon_that_has_just_started_is_asked_again():
+    asked = []
+
+    def starting(o):
+        asked.append(1)
+        if len(asked) < 4:
+            o.clear()
+            o["error"] = {"code": "starting", "message": "not yet", "exit": 10}
+            return b"HTTP/1.1 503 X"
+
+    liar = Liar(path("realm/admin.sock"), "/genesis", starting)
+    try:
+        sp("--socket", liar.at, "subject", "suspend", W["sub"], *key("ann"), "--reason", "ABUSE:x", "--dry-run")
+        need(len(asked) == 4, "asked %d times" % len(asked))
+    finally:
+        liar.close()
+
+
 def lists_have_every_form():
     for form in ("table", "json", "jsonl", "csv"):
         for args in (("case", "ls"), ("subject", "ls"), ("key", "ls"), ("officer", "ls"), ("lockdown", "ls"), ("queue",)):
@@ -448,7 +466,7 @@ WITH_STORE = (officers_confirm_the_digest_they_compute, a_person_is_vetted_by_tw
               a_name_beside_the_sealed_one_is_not_believed, another_realms_genesis_gets_no_signature, reasons_are_enumerated, a_dry_run_signs_nothing,
               keys_are_listed_and_revoked, quotas_are_shown, one_stops_two_reinstate, lockdown_needs_one_lifting_two,
               a_refusal_names_guard_who_and_command, lists_have_every_form,
-              a_larger_quorum_makes_sign_wait_with_code_7, outside_a_demo_the_hosts_machine_signs_nothing)
+              a_daemon_that_has_just_started_is_asked_again, a_larger_quorum_makes_sign_wait_with_code_7, outside_a_demo_the_hosts_machine_signs_nothing)
 
 
 def run(tests):
