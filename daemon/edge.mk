@@ -27,6 +27,13 @@ tests_unit_t_req_json_LDADD = $(EDGE_LIBS) $(CMOCKA_LIBS)
 tests_unit_t_reply_SOURCES = tests/unit/t_reply.c
 tests_unit_t_reply_CPPFLAGS = $(EDGE_TEST_CPPFLAGS)
 tests_unit_t_reply_LDADD = $(EDGE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += fuzz/c_http
+TESTS += fuzz/c_http
+fuzz_c_http_SOURCES = fuzz/fz_http.c fuzz/run_corpus.c
+fuzz_c_http_CPPFLAGS = $(EDGE_TEST_CPPFLAGS) -DCORPUS='"http"'
+fuzz_c_http_LDADD = $(EDGE_LIBS)
+EXTRA_DIST += fuzz/corpus/http
 endif
 
 if FUZZ
