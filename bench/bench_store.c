@@ -1,6 +1,6 @@
-/* bench_store.c - what the store adds to a request, stage by stage, beside a bare write and fdatasync
- * of the same folder in the same seconds; requests a second; how fast a log is read back at start.
- * usage: bench_store [in flight] [seconds] */
+/* bench_store.c - what the store adds to a request, stage by stage, beside a bare write and
+ * fdatasync of the same folder in the same seconds; requests a second; how fast a log is read back
+ * at start. usage: bench_store [in flight] [seconds] */
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -38,8 +38,8 @@ static void stages(struct drv *d)
 	for (int s = 0; s < 4; s++) {
 		n = 0;
 		HASH_ITER(hh, d->reqs, r, tmp)
-			if (r->at[4] && r->at[s + 1] > r->at[s])
-				v[n++] = r->at[s + 1] - r->at[s];
+		if (r->at[4] && r->at[s + 1] > r->at[s])
+			v[n++] = r->at[s + 1] - r->at[s];
 		show(name[s], v, n);
 	}
 	free(v);
@@ -93,8 +93,8 @@ int main(int argc, char **argv)
 		drv_poll(&d, 5);
 	show("bare fdatasync", control, n);
 	stages(&d);
-	printf("%.0f requests/s with %u in flight, %llu receipts wrong\n", (double)done / secs, flight,
-	       (unsigned long long)d.receipts_bad);
+	printf("%.0f requests/s with %u in flight, %llu receipts wrong\n", (double)done / secs,
+	       flight, (unsigned long long)d.receipts_bad);
 	drv_kill(&d);
 	t = clock_mono_ns();
 	if (!drv_start(&d, true))

@@ -20,7 +20,8 @@ void leases_free(struct leases *t)
 
 	if (t == NULL)
 		return;
-	HASH_ITER(hh, t->all, l, tmp) {
+	HASH_ITER(hh, t->all, l, tmp)
+	{
 		HASH_DEL(t->all, l);
 		free(l);
 	}
@@ -141,7 +142,7 @@ int leases_each(struct leases *t, int (*fn)(void *arg, struct lease *l), void *a
 	int rc = 0;
 
 	HASH_ITER(hh, t->all, l, tmp)
-		if (rc == 0 && l->state != LS_CLOSED)
-			rc = fn(arg, l);
+	if (rc == 0 && l->state != LS_CLOSED)
+		rc = fn(arg, l);
 	return rc;
 }

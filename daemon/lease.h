@@ -1,5 +1,5 @@
-/* lease.h - the table of leases: what store has promised to whom, and how far each request is. Pure:
- * no I/O, no clock. One thread.
+/* lease.h - the table of leases: what store has promised to whom, and how far each request is.
+ * Pure: no I/O, no clock. One thread.
  *
  *   RESERVED (AUTHOK) -> CLAIMED (CLAIMOK) -> INTENT (intent and verdict in the log) -> CLOSED
  *
@@ -28,20 +28,21 @@ struct lease {
 	struct id engine; /* boot of the engine it was granted to; zero = from before our start */
 	enum lease_state state;
 	struct quota_hold hold;
-	uint32_t max_total; /* output tokens over all choices that the grant allows; 0 = none asked */
+	uint32_t
+	    max_total; /* output tokens over all choices that the grant allows; 0 = none asked */
 	uint32_t prompt, cap;
-	uint32_t tokens;    /* of the last progress record */
+	uint32_t tokens; /* of the last progress record */
 	uint64_t bytes;
-	uint32_t rseq;      /* highest record number seen from the engine */
+	uint32_t rseq;			/* highest record number seen from the engine */
 	uint64_t intent_ix, outcome_ix; /* log indexes; LEASE_NO_INDEX = not (yet) durable */
-	bool ending;        /* its outcome or end is appended, not yet durable */
+	bool ending;			/* its outcome or end is appended, not yet durable */
 	bool revoked;
-	bool presumed;      /* its outcome is `unknown`: ours, not the engine's */
-	uint64_t cost;      /* bytes set aside in the log for records to come */
-	uint32_t model_ix;  /* LEASE_NO_MODEL: not known (opened before our start) */
-	uint64_t born;      /* monotonic ms */
+	bool presumed;			   /* its outcome is `unknown`: ours, not the engine's */
+	uint64_t cost;			   /* bytes set aside in the log for records to come */
+	uint32_t model_ix;		   /* LEASE_NO_MODEL: not known (opened before our start) */
+	uint64_t born;			   /* monotonic ms */
 	struct quota_limits lim[QL_COUNT]; /* as they stood at the grant */
-	uint32_t ack_rseq;  /* record that ends it and waits for an answer; 0 = none */
+	uint32_t ack_rseq; /* record that ends it and waits for an answer; 0 = none */
 	uint8_t prompt_salt[32];
 	bool has_salt;
 	UT_hash_handle hh;
@@ -50,8 +51,8 @@ struct lease {
 
 struct leases;
 
-struct leases *leases_new(void);    /* NULL without memory */
-void leases_free(struct leases *t); /* NULL ok */
+struct leases *leases_new(void);	      /* NULL without memory */
+void leases_free(struct leases *t);	      /* NULL ok */
 unsigned leases_open(const struct leases *t); /* not CLOSED */
 unsigned leases_in(const struct leases *t, enum lease_state s);
 
@@ -69,7 +70,8 @@ int lease_closed(struct leases *t, struct lease *l);
 /* Output tokens to settle for when the engine is gone: last progress and one window, within cap. */
 uint32_t lease_presumed(const struct lease *l);
 
-/* Open ones, any order; fn may close the lease it is given, nothing else. Non-zero ends the walk. */
+/* Open ones, any order; fn may close the lease it is given, nothing else. Non-zero ends the walk.
+ */
 int leases_each(struct leases *t, int (*fn)(void *arg, struct lease *l), void *arg);
 
 #endif

@@ -1,5 +1,5 @@
-/* quota.c - see quota.h. Accounts live in one hash table by (level, id) and are never dropped: there
- * are as many as vetted keys, subjects and organisations, about 2 KiB each. */
+/* quota.c - see quota.h. Accounts live in one hash table by (level, id) and are never dropped:
+ * there are as many as vetted keys, subjects and organisations, about 2 KiB each. */
 #include "quota.h"
 
 #include <stdlib.h>
@@ -32,7 +32,8 @@ void quota_free(struct quota *q)
 
 	if (q == NULL)
 		return;
-	HASH_ITER(hh, q->all, n, tmp) {
+	HASH_ITER(hh, q->all, n, tmp)
+	{
 		HASH_DEL(q->all, n);
 		free(n);
 	}
@@ -137,8 +138,8 @@ static void say_no(struct quota_no *no, const struct quota_acct *a, enum quota_w
 		   const struct quota_limits *lim, uint64_t used, uint64_t asked,
 		   const struct zone_now *now)
 {
-	*no = (struct quota_no){.level = a->level, .what = w, .limit = lim->max[w], .used = used,
-				.asked = asked};
+	*no = (struct quota_no){
+	    .level = a->level, .what = w, .limit = lim->max[w], .used = used, .asked = asked};
 	if (asked > lim->max[w])
 		no->no_retry = true; /* would not fit an empty account either */
 	else if (w == QW_RPM || w == QW_TPM)
@@ -158,7 +159,7 @@ static bool fits(const struct quota_acct *a, const struct quota_limits *lim, boo
 		 uint64_t tokens, const struct zone_now *now, struct quota_no *no)
 {
 	static const enum quota_what order[] = {QW_RPMON, QW_TPMON, QW_RPD, QW_TPD,
-						QW_RPM,   QW_TPM,   QW_CONC};
+						QW_RPM,	  QW_TPM,   QW_CONC};
 	uint64_t u[QW_COUNT];
 
 	used_of(a, now, u);
@@ -389,8 +390,8 @@ int quota_each(struct quota *q, int (*fn)(void *arg, const struct quota_acct *a)
 	int rc = 0;
 
 	HASH_ITER(hh, q->all, n, tmp)
-		if (rc == 0)
-			rc = fn(arg, &n->a);
+	if (rc == 0)
+		rc = fn(arg, &n->a);
 	return rc;
 }
 
@@ -404,20 +405,6 @@ const struct quota_acct *quota_acct(struct quota *q, enum quota_level level, con
 uint64_t quota_version(const struct quota *q)
 {
 	return q->ver;
-}
-
-int quota_put(struct quota *q, const struct quota_acct *a)
-{
-	struct node *n;
-
-	if (find(q, a->level, &a->id))
-		return E_CONFLICT;
-	n = get(q, a->level, &a->id);
-	if (n == NULL)
-		return E_NOMEM;
-	n->a = *a;
-	n->a.ver = ++q->ver;
-	return E_OK;
 }
 
 void quota_used(struct quota *q, enum quota_level level, const struct id *id,
@@ -454,8 +441,10 @@ void quota_heads(struct quota *q, const struct quota_who *who,
 		 const struct quota_limits lim[QL_COUNT], const struct zone_now *now,
 		 struct quota_head *out)
 {
-	*out = (struct quota_head){.lim_req = QUOTA_OPEN, .rem_req = QUOTA_OPEN,
-				   .lim_tok = QUOTA_OPEN, .rem_tok = QUOTA_OPEN};
+	*out = (struct quota_head){.lim_req = QUOTA_OPEN,
+				   .rem_req = QUOTA_OPEN,
+				   .lim_tok = QUOTA_OPEN,
+				   .rem_tok = QUOTA_OPEN};
 	for (int l = 0; l < QL_COUNT; l++) {
 		struct node *n = find(q, (enum quota_level)l, &who->id[l]);
 
@@ -485,7 +474,8 @@ static bool covered(struct quota *a, struct quota *b, const struct zone_now *now
 	struct node *n, *tmp, *o;
 	static const struct quota_acct none;
 
-	HASH_ITER(hh, a->all, n, tmp) {
+	HASH_ITER(hh, a->all, n, tmp)
+	{
 		o = find(b, n->a.level, &n->a.id);
 		if (o == NULL && (n->a.mon_req || n->a.mon_tok || n->a.conc))
 			return false;
@@ -498,21 +488,4 @@ static bool covered(struct quota *a, struct quota *b, const struct zone_now *now
 bool quota_equal(struct quota *a, struct quota *b, const struct zone_now *now)
 {
 	return covered(a, b, now) && covered(b, a, now);
-}
-
-const char *quota_level_name(enum quota_level l)
-{
-	static const char *const names[] = {"key", "subject", "organisation"};
-
-	return l < QL_COUNT ? names[l] : "?";
-}
-
-const char *quota_what_name(enum quota_what w)
-{
-	static const char *const names[] = {"requests_per_minute", "tokens_per_minute",
-					    "requests_per_day", "tokens_per_day",
-					    "requests_per_month", "tokens_per_month",
-					    "concurrency"};
-
-	return w < QW_COUNT ? names[w] : "?";
 }

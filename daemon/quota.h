@@ -1,5 +1,6 @@
-/* quota.h - what may be used and what was used: requests, tokens and concurrency at key, subject and
- * organisation, over minute, day and month. Pure: no I/O, no clock; time is an argument. One thread.
+/* quota.h - what may be used and what was used: requests, tokens and concurrency at key, subject
+ * and organisation, over minute, day and month. Pure: no I/O, no clock; time is an argument. One
+ * thread.
  *
  * quota_admit / quota_claim check every level before they take anything from any (all or nothing).
  * quota_*_apply take without a check: the fold over the log uses them, so that a state rebuilt from
@@ -35,7 +36,7 @@ struct quota_who {
 struct quota_hold {
 	struct quota_who who;
 	struct zone_now req_at, tok_at; /* when the request and the tokens were taken */
-	uint64_t tokens;                /* reserved now */
+	uint64_t tokens;		/* reserved now */
 	bool open, claimed;
 };
 
@@ -71,8 +72,8 @@ struct quota_acct {
 
 struct quota;
 
-struct quota *quota_new(void);     /* NULL without memory */
-void quota_free(struct quota *q);  /* NULL ok */
+struct quota *quota_new(void);	  /* NULL without memory */
+void quota_free(struct quota *q); /* NULL ok */
 
 /* Would it fit? Takes nothing. E_OK or E_BUSY with *no set. */
 int quota_can_admit(struct quota *q, const struct quota_who *who,
@@ -112,8 +113,6 @@ const char *quota_what_name(enum quota_what w);
 int quota_each(struct quota *q, int (*fn)(void *arg, const struct quota_acct *a), void *arg);
 const struct quota_acct *quota_acct(struct quota *q, enum quota_level level, const struct id *id);
 uint64_t quota_version(const struct quota *q); /* of the last change */
-/* Puts an account of a snapshot back. E_CONFLICT when it is there already. */
-int quota_put(struct quota *q, const struct quota_acct *a);
 /* Same accounts with the same numbers (buckets outside of the last minute before now aside). */
 bool quota_equal(struct quota *a, struct quota *b, const struct zone_now *now);
 

@@ -1,9 +1,10 @@
 /* store.h - inside the store role: state shared by store_*.c. Not for other roles.
  *
  * Threads: the loop (control) thread owns struct store and never waits for a disk; log writer
- * (store_log.c); the database writer, which also runs the admin side, and the reader (store_work.c).
- * `order` is held by the loop thread while it handles a message and by the database thread while it
- * takes a decision time and a place in the log queue: so times in the log never decrease. */
+ * (store_log.c); the database writer, which also runs the admin side, and the reader
+ * (store_work.c). `order` is held by the loop thread while it handles a message and by the database
+ * thread while it takes a decision time and a place in the log queue: so times in the log never
+ * decrease. */
 #ifndef SP_DAEMON_STORE_H
 #define SP_DAEMON_STORE_H
 
@@ -26,8 +27,8 @@
 #define BEAT_MS 250
 #define BEAT_LIFE_MS 500
 #define ADDR_MAX 64
-#define RESERVED_MAX_MS 30000   /* an AUTHOK nobody claims */
-#define POISON_LINGER_MS 300    /* NACKs still go out, then the process ends */
+#define RESERVED_MAX_MS 30000 /* an AUTHOK nobody claims */
+#define POISON_LINGER_MS 300  /* NACKs still go out, then the process ends */
 
 enum { REASON_COUNT = 64 };
 
@@ -54,18 +55,18 @@ enum pend_kind { PEND_AUTH, PEND_MODELS, PEND_RCPT };
 struct pend {
 	enum pend_kind kind;
 	struct id req, conn, kid, of;
-	bool kid_ok, looked;      /* key id is well-formed; the row has been read */
-	int rc;                   /* of the read */
-	uint64_t gen;             /* authority generation before the read */
+	bool kid_ok, looked; /* key id is well-formed; the row has been read */
+	int rc;		     /* of the read */
+	uint64_t gen;	     /* authority generation before the read */
 	struct auth_row row;
 	uint8_t digest[32];
 	char model[WIRE_STR_MAX + 1];
 	uint8_t endpoint;
 	uint32_t n, max_out;
-	uint64_t deadline;        /* monotonic ms: PEER must be here by then */
+	uint64_t deadline; /* monotonic ms: PEER must be here by then */
 	struct store *s;
-	bool busy;                /* a read is under way: the worker holds a pointer */
-	bool dead;                /* answered while busy */
+	bool busy; /* a read is under way: the worker holds a pointer */
+	bool dead; /* answered while busy */
 	struct pend *next;
 };
 
@@ -90,32 +91,32 @@ struct store {
 	struct role *r;
 	struct fold f;
 	struct slog *log;
-	struct work *rd, *wr, *ix;   /* database reader, writer, index writer */
-	struct store_index *index;   /* index thread only, after start */
-	struct fold rep;             /* index thread: the fold of what is durable */
+	struct work *rd, *wr, *ix; /* database reader, writer, index writer */
+	struct store_index *index; /* index thread only, after start */
+	struct fold rep;	   /* index thread: the fold of what is durable */
 	uint64_t rep_ver, rep_written, rep_at;
-	struct receipt_rows *rows;   /* not yet handed to the writer */
+	struct receipt_rows *rows; /* not yet handed to the writer */
 	uint64_t rows_at, admin_tick_at;
-	unsigned db_jobs, owed;      /* jobs of wr not back; (writer thread) entries not durable */
+	unsigned db_jobs, owed; /* jobs of wr not back; (writer thread) entries not durable */
 	bool admin_started, admin_idle, reload; /* reload: writer thread */
 	struct db *db_rd, *db_wr;
-	struct store_admin *admin;   /* db writer thread only */
-	pthread_mutex_t order;       /* last_ms and the order of the log queue */
+	struct store_admin *admin; /* db writer thread only */
+	pthread_mutex_t order;	   /* last_ms and the order of the log queue */
 	int64_t last_ms;
-	struct slog_hold *hold;      /* db writer thread: of the job under way */
+	struct slog_hold *hold; /* db writer thread: of the job under way */
 	int64_t hold_ms;
 	bool may_write;
-	uint8_t *pepper;             /* 32 bytes, guarded memory */
+	uint8_t *pepper; /* 32 bytes, guarded memory */
 	uint8_t genesis[32];
 	char origin[NOTE_NAME_MAX + 1];
 	uint32_t epoch;
 	struct buf genesis_doc;
-	struct logw_report found;    /* at open */
+	struct logw_report found; /* at open */
 	uint8_t log_pub[32];
 	struct adm_copy *held[ADM_HELD_MAX]; /* admin requests that came before that */
 	unsigned n_held;
 	bool log_begun, log_started; /* log.start is on its way; durable */
-	atomic_ullong auth_gen;      /* rises whenever rows of the authority set may have changed */
+	atomic_ullong auth_gen;	     /* rises whenever rows of the authority set may have changed */
 
 	char zone_name[TZ_NAME];
 	struct settings set;
@@ -127,9 +128,11 @@ struct store {
 
 	struct stash *stash, **stash_tail;
 	size_t stash_bytes;
-	struct id engine;            /* boot of the engine that said HELLO; zero = none */
-	uint64_t hello_by;           /* monotonic ms; 0 = nothing to wait for */
-	struct { bool up, guard; } model[MODELS_MAX];
+	struct id engine;  /* boot of the engine that said HELLO; zero = none */
+	uint64_t hello_by; /* monotonic ms; 0 = nothing to wait for */
+	struct {
+		bool up, guard;
+	} model[MODELS_MAX];
 	struct msg_MODELUP early[2 * MODELS_MAX]; /* came before our settings were read */
 	unsigned n_early;
 
@@ -140,7 +143,7 @@ struct store {
 	uint64_t poisoned_at;
 	uint64_t drain_by;
 	bool stopping, stopped;
-	uint64_t bucket_at;          /* budget of single refusal entries */
+	uint64_t bucket_at; /* budget of single refusal entries */
 	unsigned bucket;
 	uint64_t flood[REASON_COUNT];
 	int64_t flood_from;
@@ -150,8 +153,8 @@ struct store {
 };
 
 /* ---- store_role.c ---- */
-int64_t store_now(struct store *s);         /* decision time; order held */
-uint32_t store_reasons(struct store *s);    /* NR_ bits */
+int64_t store_now(struct store *s);	 /* decision time; order held */
+uint32_t store_reasons(struct store *s); /* NR_ bits */
 void store_beat(struct store *s, uint64_t now_ms);
 struct slog_job *store_job(struct store *s); /* never NULL: ends the process without memory */
 /* One entry nobody waits for; lost without room. Takes the job away with it. */
@@ -212,6 +215,8 @@ void store_on_enroll(struct store *s, const struct msg_ENROLL *m);
 void store_db_tick(struct store *s, uint64_t now_ms);
 bool store_db_idle(struct store *s);
 void store_rows_flush(struct store *s);
+void store_db_begin(struct store *s);
+/* ---- store_open.c ---- */
 int store_db_start(struct store *s, struct err *err);
 /* ---- store_rcpt.c ---- */
 void store_committed(void *ctx, const struct slog_job *j); /* log thread */

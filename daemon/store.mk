@@ -1,13 +1,13 @@
 # daemon/store_*: the store role's request path
 noinst_LIBRARIES += libstore.a
 ROLE_LIBS += libstore.a
-libstore_a_SOURCES = daemon/zone.h daemon/zone.c daemon/quota.h daemon/quota.c daemon/lease.h \
+libstore_a_SOURCES = daemon/zone.h daemon/zone.c daemon/quota.h daemon/quota.c daemon/quota_names.c daemon/lease.h \
 	daemon/lease.c daemon/store.h daemon/store_ev.h daemon/store_ev.c daemon/store_ev_parse.c \
 	daemon/store_fold.h daemon/store_fold.c daemon/store_log.h daemon/store_log.c daemon/store_job.c \
 	daemon/store_work.h daemon/store_work.c daemon/store_index.h daemon/store_index.c \
 	daemon/store_start.h daemon/store_start.c daemon/store_role.c daemon/store_auth.c \
 	daemon/store_gate.c daemon/store_req.c daemon/store_live.c daemon/store_flood.c \
-	daemon/store_db.c daemon/store_rcpt.c daemon/store_metrics.c daemon/store_balance.c
+	daemon/store_db.c daemon/store_rcpt.c daemon/store_metrics.c daemon/store_balance.c daemon/store_open.c
 libstore_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 
 if HAVE_CMOCKA
@@ -22,6 +22,12 @@ TESTS += tests/unit/t_store
 tests_unit_t_store_SOURCES = tests/unit/t_store.c
 tests_unit_t_store_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_t_store_LDADD = libstore.a libdaemon.a libaudit.a $(WIRE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS) -lpthread
+
+check_PROGRAMS += tests/unit/t_slog
+TESTS += tests/unit/t_slog
+tests_unit_t_slog_SOURCES = tests/unit/t_slog.c
+tests_unit_t_slog_CPPFLAGS = $(tests_unit_t_store_CPPFLAGS)
+tests_unit_t_slog_LDADD = $(tests_unit_t_store_LDADD)
 endif
 
 STORE_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) -iquote $(top_srcdir)/tests $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)

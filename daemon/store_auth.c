@@ -62,7 +62,8 @@ void store_drop_peers(struct store *s)
 {
 	struct peer *p, *tmp;
 
-	HASH_ITER(hh, s->peers, p, tmp) {
+	HASH_ITER(hh, s->peers, p, tmp)
+	{
 		HASH_DEL(s->peers, p);
 		free(p);
 	}

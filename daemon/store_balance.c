@@ -1,6 +1,6 @@
 /* store_balance.c - quota balances in state.db: a copy of the fold over the log up to applied_seq,
- * in one transaction with it, written about once a second and allowed to lag. The log stays the truth:
- * start folds it whole and only compares. Index thread, except where noted. */
+ * in one transaction with it, written about once a second and allowed to lag. The log stays the
+ * truth: start folds it whole and only compares. Index thread, except where noted. */
 #include <stdlib.h>
 
 #include "clock.h"
@@ -42,7 +42,8 @@ static void run(struct work_job *w)
 	struct balance_job *j = (struct balance_job *)w;
 
 	if (put_all(j->s->db_wr, j) < 0) {
-		/* the next one carries only later changes: all are written again at the next start */
+		/* the next one carries only later changes: all are written again at the next start
+		 */
 		log_ev(LOG_WARN_LV, "balances", "why=\"%s\"", db_error(j->s->db_wr));
 		db_rollback(j->s->db_wr);
 	}
@@ -149,7 +150,8 @@ struct compare {
 static int compare_row(void *arg, const struct balance_row *r)
 {
 	struct compare *c = arg;
-	const struct quota_acct *a = quota_acct(c->s->rep.quota, (enum quota_level)r->level, &r->id);
+	const struct quota_acct *a =
+	    quota_acct(c->s->rep.quota, (enum quota_level)r->level, &r->id);
 
 	if (a && r->period == zone_yyyymmdd(a->day))
 		c->differ += r->req != a->day_req || r->tok != a->day_tok;

@@ -6,11 +6,8 @@
 #include "admin_verbs.h"
 #include "clock.h"
 #include "log.h"
-#include "store_index.h"
 #include "store_start.h"
 
-#define WR_QUEUE 1024
-#define RD_QUEUE 8192
 #define RCPT_MS 100
 #define ADMIN_TICK_MS 100
 
@@ -96,7 +93,9 @@ static void enrolled_in_loop(void *arg)
 {
 	struct enrolled *e = arg;
 	struct store *s = e->s;
-	struct msg_ENROLLOK ok = {.req = e->req, .kid = span_cstr(e->kid), .key = span_cstr(e->key),
+	struct msg_ENROLLOK ok = {.req = e->req,
+				  .kid = span_cstr(e->kid),
+				  .key = span_cstr(e->key),
 				  .subject = span_cstr(e->subject)};
 
 	pthread_mutex_lock(&s->order);
@@ -147,7 +146,8 @@ static void cb_revoke(void *arg, const struct revoke_sel *sel)
 
 	must(v != NULL);
 	*v = (struct revoked){s, *sel};
-	atomic_fetch_add(&s->auth_gen, 1); /* before the sweep: no read of old rows grants after it */
+	atomic_fetch_add(&s->auth_gen,
+			 1); /* before the sweep: no read of old rows grants after it */
 	role_post(s->r, revoked_in_loop, v);
 }
 
@@ -169,9 +169,12 @@ static bool cb_usage(void *arg, enum level lv, const struct id *id, struct usage
 	zone_at(&s->f.zone, store_now(s), &now);
 	quota_used(s->f.quota, (enum quota_level)lv, id, &now, u);
 	pthread_mutex_unlock(&s->order);
-	*out = (struct usage_row){.concurrency = (uint32_t)u[QW_CONC], .req_min = u[QW_RPM],
-				  .req_day = u[QW_RPD], .req_month = u[QW_RPMON],
-				  .tok_min = u[QW_TPM], .tok_day = u[QW_TPD],
+	*out = (struct usage_row){.concurrency = (uint32_t)u[QW_CONC],
+				  .req_min = u[QW_RPM],
+				  .req_day = u[QW_RPD],
+				  .req_month = u[QW_RPMON],
+				  .tok_min = u[QW_TPM],
+				  .tok_day = u[QW_TPD],
 				  .tok_month = u[QW_TPMON]};
 	return true;
 }
@@ -183,10 +186,15 @@ static void cb_random(void *arg, void *p, size_t n)
 
 struct store_admin_cb store_admin_callbacks(struct store *s)
 {
-	return (struct store_admin_cb){.arg = s, .now = cb_now, .append = cb_append,
-				       .reply = cb_reply, .enrolled = cb_enrolled,
-				       .revoke = cb_revoke, .changed = cb_changed,
-				       .usage = cb_usage, .random = cb_random};
+	return (struct store_admin_cb){.arg = s,
+				       .now = cb_now,
+				       .append = cb_append,
+				       .reply = cb_reply,
+				       .enrolled = cb_enrolled,
+				       .revoke = cb_revoke,
+				       .changed = cb_changed,
+				       .usage = cb_usage,
+				       .random = cb_random};
 }
 
 /* ---- jobs ---- */
@@ -198,7 +206,7 @@ struct db_job {
 	int rc;
 	uint64_t index;
 	bool read_only;
-	void *m;            /* copied message or rows; freed by the job */
+	void *m; /* copied message or rows; freed by the job */
 	struct err err;
 	/* what the loop is told */
 	struct settings set;
@@ -329,8 +337,13 @@ static int new_job(struct store *s, enum db_job_kind kind, void *m, int rc, uint
 	struct db_job *j = calloc(1, sizeof(*j));
 
 	must(j != NULL);
-	*j = (struct db_job){.w = {.run = run, .done = done}, .s = s, .kind = kind, .m = m,
-			     .rc = rc, .index = index, .read_only = read_only};
+	*j = (struct db_job){.w = {.run = run, .done = done},
+			     .s = s,
+			     .kind = kind,
+			     .m = m,
+			     .rc = rc,
+			     .index = index,
+			     .read_only = read_only};
 	if (work_put(s->wr, &j->w, force) < 0) {
 		free(j);
 		return E_BUSY;
@@ -370,7 +383,8 @@ void store_on_admreq(struct store *s, const struct msg_ADMREQ *m)
 		memcpy(c->body, m->body.p, m->body.n);
 	c->m.body = span_of(c->body, m->body.n);
 	if (!s->log_started && s->n_held < ADM_HELD_MAX) {
-		s->held[s->n_held++] = c; /* the genesis entry is not durable yet: answered right after */
+		s->held[s->n_held++] =
+		    c; /* the genesis entry is not durable yet: answered right after */
 		return;
 	}
 	queue_admreq(s, c);
@@ -443,56 +457,7 @@ bool store_db_idle(struct store *s)
 	return s->db_jobs == 0;
 }
 
-int store_db_open(struct store *s, int state_fd, const uint8_t kek[32], struct err *err)
+void store_db_begin(struct store *s)
 {
-	struct store_admin_cb cb = store_admin_callbacks(s);
-	char path[64];
-	int rc;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", state_fd);
-	rc = db_open(path, 0, kek, &s->db_wr, err);
-	if (rc == E_OK)
-		rc = db_open(path, DB_READONLY, kek, &s->db_rd, err);
-	if (rc == E_OK)
-		rc = store_index_open(path, &s->index, err);
-	if (rc == E_OK)
-		rc = store_admin_new(s->db_wr, &cb, s->pepper, role_boot(s->r), &s->admin, err);
-	return rc;
-}
-
-static void ix_idle(void *ctx)
-{
-	store_balance_write(ctx, false);
-}
-
-static void post(void *ctx, void (*fn)(void *), void *arg)
-{
-	role_post(((struct store *)ctx)->r, fn, arg);
-}
-
-int store_db_start(struct store *s, struct err *err)
-{
-	int rc = work_start(RD_QUEUE, post, s, 0, NULL, &s->rd, err);
-
-	if (rc == E_OK)
-		rc = work_start(WR_QUEUE, post, s, 0, NULL, &s->wr, err);
-	if (rc == E_OK)
-		rc = work_start(RD_QUEUE, post, s, 500, ix_idle, &s->ix, err);
-	if (rc == E_OK)
-		put_job(s, DBJ_START, NULL, 0, 0);
-	return rc;
-}
-
-void store_db_close(struct store *s)
-{
-	work_stop(s->rd);
-	work_stop(s->ix);
-	store_balance_write(s, true);
-	work_stop(s->wr);
-	s->rd = s->wr = s->ix = NULL;
-	store_admin_free(s->admin);
-	store_index_close(s->index);
-	db_close(s->db_rd);
-	db_close(s->db_wr);
-	s->admin = NULL;
+	put_job(s, DBJ_START, NULL, 0, 0);
 }

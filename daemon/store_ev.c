@@ -10,8 +10,8 @@ static const char *const states[] = {"ok",	"length",   "filtered",	  "cancelled"
 				     "revoked", "deadline", "store_lost", "unknown",   "blocked"};
 static const char *const actions[] = {"allow", "flag", "redact", "hold", "block", "error"};
 /* Numbers are the gate's endpoints: 0 unknown, 1 chat completions, then in order of arrival. */
-static const char *const endpoints[] = {"other", "chat", "completions", "models", "enroll",
-					"receipts"};
+static const char *const endpoints[] = {"other",  "chat",   "completions",
+					"models", "enroll", "receipts"};
 
 #define NAME(table, i) ((i) < sizeof(table) / sizeof((table)[0]) ? (table)[i] : "other")
 

@@ -1,6 +1,6 @@
-/* store_ev.h - log entries of the request path as structs: to canonical JSON and back (doc/formats.md
- * 4). The live store and the fold over the log apply the same structs, so they cannot differ.
- * Pure; any thread. */
+/* store_ev.h - log entries of the request path as structs: to canonical JSON and back
+ * (doc/formats.md 4). The live store and the fold over the log apply the same structs, so they
+ * cannot differ. Pure; any thread. */
 #ifndef SP_DAEMON_STORE_EV_H
 #define SP_DAEMON_STORE_EV_H
 
@@ -11,13 +11,18 @@
 #include "id.h"
 #include "reasons.h"
 
-#define EV_MAX 8192u      /* bytes of any entry made here */
-#define EV_WINDOWS 160u   /* windows one policy.output holds; more are merged */
+#define EV_MAX 8192u	/* bytes of any entry made here */
+#define EV_WINDOWS 160u /* windows one policy.output holds; more are merged */
 #define EV_KERNEL_MAX 31u
 
 enum ev_type {
 	EV_OTHER, /* an entry that changes no usage (or one of somebody else) */
-	EV_RESERVE, EV_CLAIM, EV_INTENT, EV_PROGRESS, EV_OUTCOME, EV_ENDED,
+	EV_RESERVE,
+	EV_CLAIM,
+	EV_INTENT,
+	EV_PROGRESS,
+	EV_OUTCOME,
+	EV_ENDED,
 };
 
 /* What the fold needs; the other members of an entry are given to the writers below. */
@@ -25,12 +30,12 @@ struct ev {
 	enum ev_type type;
 	int64_t ts;
 	struct id req, lease, conn, key, sub, org; /* org zero: none */
-	uint32_t max_total; /* RESERVE: max x n */
-	uint32_t prompt, out, completion; /* CLAIM, OUTCOME */
-	uint32_t tokens;    /* PROGRESS */
+	uint32_t max_total;			   /* RESERVE: max x n */
+	uint32_t prompt, out, completion;	   /* CLAIM, OUTCOME */
+	uint32_t tokens;			   /* PROGRESS */
 	uint64_t bytes;
-	uint16_t code;      /* enum reason: ENDED, OUTCOME */
-	uint8_t state;      /* enum outcome_state */
+	uint16_t code; /* enum reason: ENDED, OUTCOME */
+	uint8_t state; /* enum outcome_state */
 };
 
 /* E_OK (EV_OTHER for entries of no interest; ts is set in any case), E_FORMAT. */
@@ -46,7 +51,7 @@ bool ev_kernel_ok(struct span s);
 struct ev_reserve_more {
 	uint8_t endpoint, tier;
 	uint32_t n, max;
-	struct span model;  /* canonical name */
+	struct span model; /* canonical name */
 	uint8_t src[8];
 };
 struct ev_verdict {

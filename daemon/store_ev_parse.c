@@ -1,5 +1,5 @@
-/* store_ev_parse.c - reads entries back for the fold; see store_ev.h. The log is ours, yet its bytes
- * come from a disk: every member is checked. */
+/* store_ev_parse.c - reads entries back for the fold; see store_ev.h. The log is ours, yet its
+ * bytes come from a disk: every member is checked. */
 #include "store_ev.h"
 
 bool ev_is_free(uint16_t code)
@@ -8,15 +8,15 @@ bool ev_is_free(uint16_t code)
 	       code == RS_QUOTA_DAY || code == RS_QUOTA_MONTH;
 }
 
-/* Our entries are flat and canonical: members in ascending order, integers, strings; arrays, objects
- * and strings with escapes occur only in members of no interest here and are skipped. About ten
- * times as fast as a general parser, and start reads the whole log. */
+/* Our entries are flat and canonical: members in ascending order, integers, strings; arrays,
+ * objects and strings with escapes occur only in members of no interest here and are skipped. About
+ * ten times as fast as a general parser, and start reads the whole log. */
 #define MEMBERS 32
 #define DEPTH 16
 
 struct member {
 	struct span key, val; /* val: without quotes */
-	char kind;            /* 's' plain string, 'n' integer, 'x' anything else */
+	char kind;	      /* 's' plain string, 'n' integer, 'x' anything else */
 };
 
 struct reader {
@@ -210,7 +210,8 @@ static uint16_t get_code(struct reader *r)
 	for (unsigned i = 0; i < 256; i++) {
 		const struct reason_info *ri = reason_info(i);
 
-		if (span_eq(s, span_cstr(ri->name)) && (i == RS_INTERNAL || ri != reason_info(RS_INTERNAL)))
+		if (span_eq(s, span_cstr(ri->name)) &&
+		    (i == RS_INTERNAL || ri != reason_info(RS_INTERNAL)))
 			return (uint16_t)i;
 	}
 	r->bad = true;

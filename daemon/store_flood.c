@@ -15,7 +15,8 @@ bool store_single_ok(struct store *s)
 	uint64_t add = (now - s->bucket_at) * SINGLE_PER_S / 1000;
 
 	if (add) {
-		s->bucket = s->bucket + add > SINGLE_BURST ? SINGLE_BURST : s->bucket + (unsigned)add;
+		s->bucket =
+		    s->bucket + add > SINGLE_BURST ? SINGLE_BURST : s->bucket + (unsigned)add;
 		s->bucket_at = now;
 	}
 	if (s->bucket == 0)
@@ -51,7 +52,8 @@ void store_flood_tick(struct store *s, uint64_t now_ms, bool now)
 	store_note(s, &b);
 }
 
-void store_odd(struct store *s, enum role_id who, uint16_t type, uint16_t code, const struct id *req)
+void store_odd(struct store *s, enum role_id who, uint16_t type, uint16_t code,
+	       const struct id *req)
 {
 	static const struct id none;
 	char mem[EV_MAX];
@@ -66,6 +68,7 @@ void store_odd(struct store *s, enum role_id who, uint16_t type, uint16_t code, 
 	}
 	log_ev(LOG_WARN_LV, "peer_odd", "from=%s msg=%s code=%s", role_name(who),
 	       rule ? rule->name : "?", reason_info(code)->name);
-	ev_put_odd(&b, role_boot(s->r), store_now(s), role_name(who), type, code, req ? req : &none);
+	ev_put_odd(&b, role_boot(s->r), store_now(s), role_name(who), type, code,
+		   req ? req : &none);
 	store_note(s, &b);
 }

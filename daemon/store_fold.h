@@ -1,6 +1,6 @@
 /* store_fold.h - quota and leases as a fold over the log. The live store applies each event here at
- * the moment it hands the entry to the log writer; at start the same function is applied to what the
- * log holds. Pure; one thread. */
+ * the moment it hands the entry to the log writer; at start the same function is applied to what
+ * the log holds. Pure; one thread. */
 #ifndef SP_DAEMON_STORE_FOLD_H
 #define SP_DAEMON_STORE_FOLD_H
 
@@ -23,8 +23,9 @@ void fold_free(struct fold *f);
  * about in *l (NULL ok; NULL for EV_OTHER). E_CONFLICT: the event does not fit the lease's state
  * (unknown, closed: settling is idempotent); nothing changed. E_NOMEM. */
 int fold_apply(struct fold *f, const struct ev *e, uint64_t ix, struct lease **l);
-/* Parses and applies one entry of the log. An event that does not fit is not an error here (a resent
- * record may stand in the log twice only if a check failed before); it is counted in *odd. */
+/* Parses and applies one entry of the log. An event that does not fit is not an error here (a
+ * resent record may stand in the log twice only if a check failed before); it is counted in *odd.
+ */
 int fold_entry(struct fold *f, struct span entry, uint64_t ix, uint64_t *odd, struct err *err);
 
 #endif

@@ -10,8 +10,7 @@
 void store_deny(struct store *s, const struct id *req, uint16_t code, uint32_t retry_ms,
 		bool no_retry)
 {
-	struct msg_DENY m = {.req = *req, .code = code, .retry_ms = retry_ms,
-			     .no_retry = no_retry};
+	struct msg_DENY m = {.req = *req, .code = code, .retry_ms = retry_ms, .no_retry = no_retry};
 
 	m.status = (uint16_t)reason_info(code)->status;
 	if (code < REASON_COUNT)
@@ -41,8 +40,9 @@ void store_refused(struct store *s, const struct pend *p, const struct peer *pee
 uint16_t store_quota_reason(const struct quota_no *no)
 {
 	static const uint16_t code[QW_COUNT] = {
-	    [QW_RPM] = RS_RATE_REQUESTS, [QW_TPM] = RS_RATE_TOKENS, [QW_RPD] = RS_QUOTA_DAY,
-	    [QW_TPD] = RS_QUOTA_DAY,	 [QW_RPMON] = RS_QUOTA_MONTH, [QW_TPMON] = RS_QUOTA_MONTH,
+	    [QW_RPM] = RS_RATE_REQUESTS,    [QW_TPM] = RS_RATE_TOKENS,
+	    [QW_RPD] = RS_QUOTA_DAY,	    [QW_TPD] = RS_QUOTA_DAY,
+	    [QW_RPMON] = RS_QUOTA_MONTH,    [QW_TPMON] = RS_QUOTA_MONTH,
 	    [QW_CONC] = RS_RATE_CONCURRENCY};
 
 	return code[no->what];
@@ -141,10 +141,15 @@ static uint64_t first8(const struct id *i)
 static int hand_out(struct store *s, const struct pend *p, struct lease *l, int ix, uint32_t max,
 		    const struct zone_now *now)
 {
-	struct msg_GRANT g = {.lease = l->id, .req = l->req, .conn = l->conn, .tier = p->row.tier,
-			      .purpose = PURPOSE_NONE, .model_ix = (uint32_t)ix, .max_out = max};
-	struct msg_AUTHOK ok = {.req = l->req, .lease = l->id, .model_ix = (uint32_t)ix,
-				.max_out = max};
+	struct msg_GRANT g = {.lease = l->id,
+			      .req = l->req,
+			      .conn = l->conn,
+			      .tier = p->row.tier,
+			      .purpose = PURPOSE_NONE,
+			      .model_ix = (uint32_t)ix,
+			      .max_out = max};
+	struct msg_AUTHOK ok = {
+	    .req = l->req, .lease = l->id, .model_ix = (uint32_t)ix, .max_out = max};
 	struct quota_head h;
 	int rc;
 
@@ -170,10 +175,15 @@ static void reserve(struct store *s, struct pend *p, const struct peer *peer, in
 {
 	char mem[EV_MAX];
 	struct buf b = BUF_FIXED(mem, sizeof(mem));
-	struct ev e = {.type = EV_RESERVE, .req = p->req, .lease = id_random(), .conn = p->conn,
-		       .key = p->row.kid, .sub = p->row.sub, .org = p->row.org};
-	struct ev_reserve_more more = {.endpoint = p->endpoint, .tier = p->row.tier, .n = p->n,
-				       .max = p->max_out};
+	struct ev e = {.type = EV_RESERVE,
+		       .req = p->req,
+		       .lease = id_random(),
+		       .conn = p->conn,
+		       .key = p->row.kid,
+		       .sub = p->row.sub,
+		       .org = p->row.org};
+	struct ev_reserve_more more = {
+	    .endpoint = p->endpoint, .tier = p->row.tier, .n = p->n, .max = p->max_out};
 	struct slog_job *j;
 	struct zone_now now;
 	struct lease *l;
@@ -276,8 +286,7 @@ void store_decide(struct store *s, struct pend *p, const struct peer *peer)
 			store_refused(s, p, peer, code, "auth");
 		else
 			store_flood(s, code, 1);
-		store_deny(s, &p->req, code, code == RS_BOOK_DOWN ? 2000 : 0,
-			   code != RS_BOOK_DOWN);
+		store_deny(s, &p->req, code, code == RS_BOOK_DOWN ? 2000 : 0, code != RS_BOOK_DOWN);
 		return;
 	}
 	if (p->kind == PEND_AUTH)

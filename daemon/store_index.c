@@ -1,4 +1,5 @@
-/* store_index.c - see store_index.h. synchronous=OFF: what a crash takes is read again from the log. */
+/* store_index.c - see store_index.h. synchronous=OFF: what a crash takes is read again from the
+ * log. */
 #include "store_index.h"
 
 #include <sqlite3.h>

@@ -1,5 +1,5 @@
-/* store_live.c - engines come and go; leases end by revocation, by silence, by our own restart. Loop
- * thread, order held. */
+/* store_live.c - engines come and go; leases end by revocation, by silence, by our own restart.
+ * Loop thread, order held. */
 #include "clock.h"
 #include "cur.h"
 #include "log.h"
@@ -7,13 +7,15 @@
 
 #define SWEEP_MS 1000
 
-/* Worst case of what one request still writes: reserve, claim, verdict, intent, windows, outcome. */
+/* Worst case of what one request still writes: reserve, claim, verdict, intent, windows, outcome.
+ */
 uint64_t store_lease_cost(void)
 {
 	return logw_cost(1024) + logw_cost(512) + 3 * logw_cost(1024) + logw_cost(EV_MAX);
 }
 
-static void ended(struct store *s, struct lease *l, uint16_t code, struct slog_job *j, struct buf *b)
+static void ended(struct store *s, struct lease *l, uint16_t code, struct slog_job *j,
+		  struct buf *b)
 {
 	struct ev e = {.type = EV_ENDED, .req = l->req, .lease = l->id, .code = code};
 
@@ -29,8 +31,12 @@ static void unknown(struct store *s, struct lease *l, uint16_t code, struct slog
 		    struct buf *b)
 {
 	static const uint8_t none[32];
-	struct ev e = {.type = EV_OUTCOME, .req = l->req, .lease = l->id, .code = code,
-		       .prompt = l->prompt, .state = OS_UNKNOWN};
+	struct ev e = {.type = EV_OUTCOME,
+		       .req = l->req,
+		       .lease = l->id,
+		       .code = code,
+		       .prompt = l->prompt,
+		       .state = OS_UNKNOWN};
 	struct ev_outcome_more more = {.commit = none, .out_bytes = l->bytes, .released = l->bytes};
 
 	e.ts = store_now(s);

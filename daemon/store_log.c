@@ -16,7 +16,8 @@
 #include "num.h"
 #include "store_ev.h"
 
-#define GROUP_BYTES (128u << 10) /* far below what logw splits: a job is never cut in two groups */
+/* far below what logw splits: a job is never cut in two groups */
+#define GROUP_BYTES (128u << 10)
 #define POOL_FULL (4ll << 20)
 #define POOL_STEP (512ll << 10)
 #define WANT_MAX (1u << 20)
@@ -190,7 +191,8 @@ static void append_job(struct slog *s, struct slog_job *j)
 	}
 	s->group_bytes += j->entries.n;
 	if (j->rc < 0 && (j->rc != E_BUSY || logw_poisoned(s->cfg.w) || j->must))
-		poison(s, &err); /* a paid entry that has no room is a broken promise: fail closed */
+		poison(s,
+		       &err); /* a paid entry that has no room is a broken promise: fail closed */
 }
 
 static void make_receipt(struct slog *s, struct slog_job *j)

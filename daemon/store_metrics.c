@@ -38,14 +38,14 @@ static void requests(struct store *s, struct buf *b)
 	for (unsigned i = 0; i < 10; i++)
 		buf_fmt(b, "sallyport_outcomes_total{state=\"%s\"} %llu\n", ev_state_name(i),
 			(unsigned long long)s->n.outcomes[i]);
-	one(b, "requests_ended_total", "counter", "Reserves that ended without intent.", s->n.ended);
+	one(b, "requests_ended_total", "counter", "Reserves that ended without intent.",
+	    s->n.ended);
 	one(b, "prompt_tokens_total", "counter", "Prompt tokens settled.", s->n.prompt_tokens);
 	one(b, "completion_tokens_total", "counter", "Completion tokens settled.",
 	    s->n.completion_tokens);
 	one(b, "guard_tokens_total", "counter", "Tokens the guard read; not charged.",
 	    s->n.guard_tokens);
-	one(b, "records_resent_total", "counter", "Records an engine sent again.",
-	    s->n.duplicates);
+	one(b, "records_resent_total", "counter", "Records an engine sent again.", s->n.duplicates);
 	one(b, "records_refused_total", "counter", "Records answered by NACK.", s->n.nacks);
 	one(b, "leases_revoked_total", "counter", "Live leases ended by officers.", s->n.revokes);
 	one(b, "receipts_total", "counter", "Receipts made on demand.", s->n.receipts);
@@ -60,11 +60,13 @@ void store_metrics(struct store *s, struct buf *b)
 	one(b, "not_ready_reasons", "gauge", "Bits of why not (daemon/reasons.h).", why);
 	requests(s, b);
 	head(b, "leases", "gauge", "Open leases by state.");
-	buf_fmt(b, "sallyport_leases{state=\"reserved\"} %u\n", leases_in(s->f.leases, LS_RESERVED));
+	buf_fmt(b, "sallyport_leases{state=\"reserved\"} %u\n",
+		leases_in(s->f.leases, LS_RESERVED));
 	buf_fmt(b, "sallyport_leases{state=\"claimed\"} %u\n", leases_in(s->f.leases, LS_CLAIMED));
 	buf_fmt(b, "sallyport_leases{state=\"intent\"} %u\n", leases_in(s->f.leases, LS_INTENT));
 	one(b, "connections", "gauge", "Connections front has told of.", HASH_COUNT(s->peers));
-	one(b, "log_entries", "gauge", "Durable entries of the log.", s->log ? slog_size(s->log) : 0);
+	one(b, "log_entries", "gauge", "Durable entries of the log.",
+	    s->log ? slog_size(s->log) : 0);
 	one(b, "log_commits_total", "counter", "Group commits since start.",
 	    s->log ? slog_commits(s->log) : 0);
 	one(b, "log_queue", "gauge", "Jobs the log writer has not answered.",
@@ -85,11 +87,16 @@ static void reasons(struct jsonw *w, uint32_t why)
 	static const struct {
 		uint32_t bit;
 		const char *name;
-	} names[] = {{NR_GENESIS, "genesis_not_confirmed"}, {NR_BOOK, "book_not_writable"},
-		     {NR_GUARD, "guard_not_ready"},	    {NR_MODEL, "model_not_loaded"},
-		     {NR_STORE, "store_silent"},	    {NR_ENGINE, "engine_silent"},
-		     {NR_CLOCK, "clock_stepped"},	    {NR_DRAIN, "shutting_down"},
-		     {NR_LOCKDOWN, "lockdown"},		    {NR_SETTINGS, "no_settings"}};
+	} names[] = {{NR_GENESIS, "genesis_not_confirmed"},
+		     {NR_BOOK, "book_not_writable"},
+		     {NR_GUARD, "guard_not_ready"},
+		     {NR_MODEL, "model_not_loaded"},
+		     {NR_STORE, "store_silent"},
+		     {NR_ENGINE, "engine_silent"},
+		     {NR_CLOCK, "clock_stepped"},
+		     {NR_DRAIN, "shutting_down"},
+		     {NR_LOCKDOWN, "lockdown"},
+		     {NR_SETTINGS, "no_settings"}};
 
 	jw_key(w, "reasons");
 	jw_arr(w);

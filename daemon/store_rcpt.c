@@ -74,8 +74,8 @@ struct ask {
 	struct work_job w; /* first */
 	struct store *s;
 	enum ask_kind kind;
-	struct id req;           /* of the question */
-	struct id of, sub;       /* request asked about; whose it must be (ASK_USER) */
+	struct id req;	   /* of the question */
+	struct id of, sub; /* request asked about; whose it must be (ASK_USER) */
 	int rc;
 	struct receipt_row row;
 	uint64_t ix[SHOW_MAX];
@@ -95,8 +95,9 @@ static void answer_no(struct ask *a, uint16_t code)
 /* What matters of one entry, in a few words for a table. */
 static void detail(struct buf *b, const json_t *e)
 {
-	static const char *const keys[] = {"model", "action", "score", "threshold", "prompt", "out",
-					   "prompt_tokens", "tokens", "state", "completion", "code"};
+	static const char *const keys[] = {"model",  "action",	   "score",	    "threshold",
+					   "prompt", "out",	   "prompt_tokens", "tokens",
+					   "state",  "completion", "code"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const json_t *v = json_object_get(e, keys[i]);
@@ -120,7 +121,8 @@ static void show(struct span array, struct buf *b)
 	jw_obj(&w);
 	jw_key(&w, "entries");
 	jw_arr(&w);
-	json_array_foreach(in, i, o) {
+	json_array_foreach(in, i, o)
+	{
 		const json_t *e = json_object_get(o, "entry");
 		char mem[512];
 		struct buf d = BUF_FIXED(mem, sizeof(mem));
@@ -232,8 +234,8 @@ static void ask(struct store *s, enum ask_kind kind, const struct id *req, const
 	struct ask *a = calloc(1, sizeof(*a));
 
 	must(a != NULL);
-	*a = (struct ask){.w = {.run = ask_run, .done = ask_done}, .s = s, .kind = kind,
-			  .req = *req, .of = *of};
+	*a = (struct ask){
+	    .w = {.run = ask_run, .done = ask_done}, .s = s, .kind = kind, .req = *req, .of = *of};
 	if (sub)
 		a->sub = *sub;
 	store_rows_flush(s);
@@ -298,7 +300,8 @@ void store_admin_own(struct store *s, const struct msg_ADMREQ *m)
 			return;
 		}
 		status = 400;
-		buf_puts(&b, "{\"error\":\"id is not a request or receipt id\",\"schema_version\":1}");
+		buf_puts(&b,
+			 "{\"error\":\"id is not a request or receipt id\",\"schema_version\":1}");
 		break;
 	default:
 		status = 404;

@@ -29,7 +29,11 @@ void store_nack(struct store *s, const struct id *lease, const struct id *req, u
 void store_ack(struct store *s, const struct id *lease, const struct id *req, uint32_t rseq,
 	       uint64_t index, uint32_t cap, struct span receipt)
 {
-	struct msg_ACK m = {.lease = *lease, .req = *req, .rseq = rseq, .index = index, .cap = cap,
+	struct msg_ACK m = {.lease = *lease,
+			    .req = *req,
+			    .rseq = rseq,
+			    .index = index,
+			    .cap = cap,
 			    .receipt = receipt};
 
 	if (receipt.n > WIRE_BYTES_MAX)
@@ -92,8 +96,8 @@ static struct slog_job *job_of(struct store *s, struct lease *l)
 static void claim_no(struct store *s, const struct msg_CLAIM *m, uint16_t code, uint32_t retry_ms,
 		     bool no_retry)
 {
-	struct msg_CLAIMNO no = {.lease = m->lease, .code = code, .retry_ms = retry_ms,
-				 .no_retry = no_retry};
+	struct msg_CLAIMNO no = {
+	    .lease = m->lease, .code = code, .retry_ms = retry_ms, .no_retry = no_retry};
 
 	no.status = (uint16_t)reason_info(code)->status;
 	CH_SEND(engine(s), CLAIMNO, &no);
@@ -109,7 +113,8 @@ static void claim_ok(struct store *s, struct lease *l)
 void store_on_claim(struct store *s, const struct msg_CLAIM *m)
 {
 	struct lease *l = mine(s, &m->lease, &m->req, M_CLAIM);
-	struct ev e = {.type = EV_CLAIM, .req = m->req, .lease = m->lease, .prompt = m->prompt_tokens};
+	struct ev e = {
+	    .type = EV_CLAIM, .req = m->req, .lease = m->lease, .prompt = m->prompt_tokens};
 	char mem[EV_MAX];
 	struct buf b = BUF_FIXED(mem, sizeof(mem));
 	struct quota_no no;
@@ -176,13 +181,16 @@ static void intent_done(struct slog_job *j)
 	} else {
 		if (l) {
 			l->intent_ix = j->index;
-			row = (struct receipt_row){.req = l->req, .kid = l->hold.who.id[QL_KEY],
+			row = (struct receipt_row){.req = l->req,
+						   .kid = l->hold.who.id[QL_KEY],
 						   .sub = l->hold.who.id[QL_SUBJECT],
-						   .intent = j->index, .outcome = UINT64_MAX};
+						   .intent = j->index,
+						   .outcome = UINT64_MAX};
 			memcpy(row.prompt_salt, j->salt[0], 32);
 			store_receipt_row(s, &row);
 		}
-		store_ack(s, &j->lease, &j->req, j->tag2, j->index, l ? l->cap : 0, span_of(NULL, 0));
+		store_ack(s, &j->lease, &j->req, j->tag2, j->index, l ? l->cap : 0,
+			  span_of(NULL, 0));
 	}
 	pthread_mutex_unlock(&s->order);
 }
@@ -200,8 +208,7 @@ static bool intent_true(struct store *s, const struct lease *l, const struct msg
 			(l->model_ix == i || l->model_ix == LEASE_NO_MODEL);
 	}
 	return guard && chat && memcmp(s->set.policy_sha256, m->policy_sha, 32) == 0 &&
-	       ev_kernel_ok(m->kernel) && m->action <= PA_ERROR &&
-	       m->prompt_tokens == l->prompt;
+	       ev_kernel_ok(m->kernel) && m->action <= PA_ERROR && m->prompt_tokens == l->prompt;
 }
 
 static void intent_again(struct store *s, struct lease *l, const struct msg_INTENT *m)
@@ -218,10 +225,15 @@ void store_on_intent(struct store *s, const struct msg_INTENT *m)
 {
 	struct lease *l = mine(s, &m->lease, &m->req, M_INTENT);
 	struct ev e = {.type = EV_INTENT, .req = m->req, .lease = m->lease};
-	struct ev_verdict v = {.action = m->action, .cats = m->cats, .score_milli = m->score_milli,
-			       .threshold_milli = m->threshold_milli, .policy_sha = m->policy_sha,
-			       .guard_sha = m->guard_sha, .kernel = m->kernel};
-	struct ev_intent_more more = {.commit = m->commit, .model_sha = m->model_sha,
+	struct ev_verdict v = {.action = m->action,
+			       .cats = m->cats,
+			       .score_milli = m->score_milli,
+			       .threshold_milli = m->threshold_milli,
+			       .policy_sha = m->policy_sha,
+			       .guard_sha = m->guard_sha,
+			       .kernel = m->kernel};
+	struct ev_intent_more more = {.commit = m->commit,
+				      .model_sha = m->model_sha,
 				      .prompt_bytes = m->prompt_bytes,
 				      .prompt_tokens = m->prompt_tokens};
 	char mem[EV_MAX];
@@ -265,8 +277,11 @@ void store_on_intent(struct store *s, const struct msg_INTENT *m)
 void store_on_progress(struct store *s, const struct msg_PROGRESS *m)
 {
 	struct lease *l = mine(s, &m->lease, &m->req, M_PROGRESS);
-	struct ev e = {.type = EV_PROGRESS, .req = m->req, .lease = m->lease,
-		       .tokens = m->tokens, .bytes = m->bytes};
+	struct ev e = {.type = EV_PROGRESS,
+		       .req = m->req,
+		       .lease = m->lease,
+		       .tokens = m->tokens,
+		       .bytes = m->bytes};
 	char mem[EV_MAX];
 	struct buf b = BUF_FIXED(mem, sizeof(mem));
 
@@ -301,9 +316,11 @@ static void outcome_done(struct slog_job *j)
 	} else {
 		if (l && j->tag == TAG_OUTCOME) {
 			l->outcome_ix = j->index;
-			row = (struct receipt_row){.req = l->req, .kid = l->hold.who.id[QL_KEY],
+			row = (struct receipt_row){.req = l->req,
+						   .kid = l->hold.who.id[QL_KEY],
 						   .sub = l->hold.who.id[QL_SUBJECT],
-						   .intent = l->intent_ix, .outcome = j->index};
+						   .intent = l->intent_ix,
+						   .outcome = j->index};
 			memcpy(row.prompt_salt, j->salt[0], 32);
 			memcpy(row.output_salt, j->salt[1], 32);
 			store_receipt_row(s, &row);
@@ -356,7 +373,8 @@ static void outcome_again(struct store *s, struct lease *l, const struct msg_OUT
 	s->n.duplicates++;
 	if (l->outcome_ix == LEASE_NO_INDEX) {
 		if (!l->ending) /* ended before any intent; else the disk will answer */
-			store_ack(s, &m->lease, &m->req, m->rseq, LEASE_NO_INDEX, 0, span_of(NULL, 0));
+			store_ack(s, &m->lease, &m->req, m->rseq, LEASE_NO_INDEX, 0,
+				  span_of(NULL, 0));
 		return;
 	}
 	j = store_job(s);
@@ -384,12 +402,19 @@ static bool outcome_true(const struct lease *l, const struct msg_OUTCOME *m)
 static void put_outcome(struct store *s, struct lease *l, const struct msg_OUTCOME *m,
 			struct ev_window *w, unsigned n)
 {
-	struct ev e = {.type = EV_OUTCOME, .req = m->req, .lease = m->lease,
-		       .prompt = m->prompt_tokens, .completion = m->completion_tokens,
-		       .code = m->code, .state = m->state};
-	struct ev_outcome_more more = {.cached = m->cached, .guard = m->guard_tokens,
-				       .commit = m->commit, .dur_us = m->dur_us,
-				       .out_bytes = m->out_bytes, .released = m->released_bytes};
+	struct ev e = {.type = EV_OUTCOME,
+		       .req = m->req,
+		       .lease = m->lease,
+		       .prompt = m->prompt_tokens,
+		       .completion = m->completion_tokens,
+		       .code = m->code,
+		       .state = m->state};
+	struct ev_outcome_more more = {.cached = m->cached,
+				       .guard = m->guard_tokens,
+				       .commit = m->commit,
+				       .dur_us = m->dur_us,
+				       .out_bytes = m->out_bytes,
+				       .released = m->released_bytes};
 	char mem[EV_MAX];
 	struct buf b = BUF_FIXED(mem, sizeof(mem));
 	struct slog_job *j = job_of(s, l);

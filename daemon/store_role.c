@@ -86,8 +86,8 @@ uint32_t store_reasons(struct store *s)
 void store_beat(struct store *s, uint64_t now_ms)
 {
 	uint32_t why = store_reasons(s);
-	struct msg_STATE st = {.boot = *role_boot(s->r), .seq = ++s->beat_seq, .ready = why == 0,
-			       .reasons = why};
+	struct msg_STATE st = {
+	    .boot = *role_boot(s->r), .seq = ++s->beat_seq, .ready = why == 0, .reasons = why};
 	struct msg_BEAT beat = {.boot = st.boot, .seq = st.seq, .life_ms = BEAT_LIFE_MS};
 
 	s->beat_at = now_ms + BEAT_MS;

@@ -16,7 +16,8 @@
 #define ZONEINFO "/usr/share/zoneinfo"
 #define GENESIS_MAX (256u << 10)
 
-static int read_named(struct role *r, const char *name, size_t max, struct buf *out, struct err *err)
+static int read_named(struct role *r, const char *name, size_t max, struct buf *out,
+		      struct err *err)
 {
 	int fd = role_file(r, name), rc;
 
@@ -39,8 +40,8 @@ static int read_secret(struct role *r, const char *name, uint8_t *out, size_t n,
 		b.n--;
 	if (rc == E_OK && b.n == n)
 		memcpy(out, b.p, n);
-	else if (rc == E_OK &&
-		 (b.n != 2 * n || sodium_hex2bin(out, n, b.p, b.n, NULL, &got, NULL) < 0 || got != n))
+	else if (rc == E_OK && (b.n != 2 * n ||
+				sodium_hex2bin(out, n, b.p, b.n, NULL, &got, NULL) < 0 || got != n))
 		rc = err_set(err, E_FORMAT, "%s: not %zu bytes, nor their hex", name, n);
 	buf_wipe_free(&b);
 	return rc;
@@ -84,8 +85,8 @@ int store_prepare(struct role *r, struct err *err)
 	if (rc == E_OK) {
 		memcpy(s->origin, key.name, sizeof(s->origin));
 		memcpy(s->log_pub, key.pub, 32);
-		s->epoch = (uint32_t)strtoul(strrchr(s->origin, '/') ? strrchr(s->origin, '/') + 1
-								      : "1", NULL, 10);
+		s->epoch = (uint32_t)strtoul(
+		    strrchr(s->origin, '/') ? strrchr(s->origin, '/') + 1 : "1", NULL, 10);
 		sha256(buf_span(&s->genesis_doc), s->genesis);
 		memcpy(s->zone_name, g->settings.timezone, sizeof(s->zone_name));
 		/* before the sandbox: time zones are files. A later change by a case that is not of
@@ -100,7 +101,8 @@ int store_prepare(struct role *r, struct err *err)
 static int open_log(struct store *s, const struct conf *c, struct logw **w, struct err *err)
 {
 	SCOPED_SECRET(sk, 64);
-	struct logw_opts o = {.dirfd = role_file(s->r, "log-dir"), .origin = s->origin,
+	struct logw_opts o = {.dirfd = role_file(s->r, "log-dir"),
+			      .origin = s->origin,
 			      .segment_bytes = c->segment_size};
 	int rc;
 
@@ -188,8 +190,11 @@ int store_start(struct role *r, struct err *err)
 	const struct conf *c = role_conf(r);
 	SCOPED_SECRET(kek, 32);
 	struct logw *w = NULL;
-	struct slog_cfg lc = {.dirfd = role_file(r, "log-dir"), .low_water = c->disk_reserve,
-			      .delay_us = c->commit_delay_us, .post = post, .ctx = s,
+	struct slog_cfg lc = {.dirfd = role_file(r, "log-dir"),
+			      .low_water = c->disk_reserve,
+			      .delay_us = c->commit_delay_us,
+			      .post = post,
+			      .ctx = s,
 			      .committed = store_committed};
 	int rc;
 

@@ -6,7 +6,8 @@
 
 int store_prepare(struct role *r, struct err *err);
 int store_start(struct role *r, struct err *err);
-/* Appends log.start (and log.recovered) once the admin side owes nothing; loop thread, order held. */
+/* Appends log.start (and log.recovered) once the admin side owes nothing; loop thread, order held.
+ */
 void store_log_begin(struct store *s);
 
 #endif

@@ -82,7 +82,10 @@ int work_start(unsigned max, void (*post)(void *ctx, void (*fn)(void *), void *a
 
 	if (w == NULL)
 		return err_set(err, E_NOMEM, "worker");
-	*w = (struct work){.max = max, .post = post, .ctx = ctx, .idle = idle,
+	*w = (struct work){.max = max,
+			   .post = post,
+			   .ctx = ctx,
+			   .idle = idle,
 			   .idle_ms = idle_ms ? idle_ms : 1000};
 	w->tail = &w->head;
 	pthread_mutex_init(&w->lock, NULL);

@@ -111,8 +111,7 @@ static bool fixed(const char *s, int32_t *off)
 	return true;
 }
 
-int zone_load(struct zone *z, const char *root, const char *name, int64_t about_ms,
-	      struct err *err)
+int zone_load(struct zone *z, const char *root, const char *name, int64_t about_ms, struct err *err)
 {
 	char path[256];
 	struct buf b = BUF_INIT(TZIF_MAX);

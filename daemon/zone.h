@@ -12,18 +12,18 @@
 #define ZONE_CHANGES 64
 
 struct zone {
-	unsigned n;                  /* changes */
-	int64_t at[ZONE_CHANGES];    /* UTC seconds, ascending */
-	int32_t off[ZONE_CHANGES];   /* seconds east of UTC from then on */
-	int32_t first;               /* before the first change */
+	unsigned n;		   /* changes */
+	int64_t at[ZONE_CHANGES];  /* UTC seconds, ascending */
+	int32_t off[ZONE_CHANGES]; /* seconds east of UTC from then on */
+	int32_t first;		   /* before the first change */
 };
 
 /* One instant in a zone. */
 struct zone_now {
-	int64_t ms;                  /* Unix ms UTC */
-	int32_t day;                 /* days since 1970-01-01, local */
-	int32_t month;               /* months since 1970-01, local */
-	int64_t day_end, month_end;  /* Unix ms UTC of the next local midnight, month */
+	int64_t ms;		    /* Unix ms UTC */
+	int32_t day;		    /* days since 1970-01-01, local */
+	int32_t month;		    /* months since 1970-01, local */
+	int64_t day_end, month_end; /* Unix ms UTC of the next local midnight, month */
 };
 
 void zone_utc(struct zone *z);

@@ -1,8 +1,8 @@
-/* cut_store.c - kills a real store process at random moments with at least 64 requests in flight and
- * starts it again, as often as asked. Oracle: the driver's own list of acknowledgements. After every
- * cut each acknowledged record must stand in the log at its index; when nothing is in flight intents
- * = outcomes, and the usage folded from the log is the sum of what the outcomes say.
- * usage: cut_store [--cuts N] [--dir FOLDER] [--seed-realms N] */
+/* cut_store.c - kills a real store process at random moments with at least 64 requests in flight
+ * and starts it again, as often as asked. Oracle: the driver's own list of acknowledgements. After
+ * every cut each acknowledged record must stand in the log at its index; when nothing is in flight
+ * intents = outcomes, and the usage folded from the log is the sum of what the outcomes say. usage:
+ * cut_store [--cuts N] [--dir FOLDER] [--seed-realms N] */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +48,8 @@ static bool settled(struct drv *d)
 	while (d->in_flight && clock_mono_ms() < end)
 		drv_poll(d, 5);
 	HASH_ITER(hh, d->reqs, r, tmp)
-		if (r->step != RQ_DONE && r->step != RQ_GONE)
-			fprintf(stderr, "finding: a request is stuck in step %d\n", (int)r->step);
+	if (r->step != RQ_DONE && r->step != RQ_GONE)
+		fprintf(stderr, "finding: a request is stuck in step %d\n", (int)r->step);
 	return d->in_flight == 0;
 }
 
@@ -96,10 +96,10 @@ static unsigned realm(const char *base, unsigned no, unsigned cuts, unsigned *in
 
 			d.engine_boot = id_random();
 			HASH_ITER(hh, d.reqs, r, tmp)
-				if (r->step != RQ_DONE && r->step != RQ_GONE) {
-					r->step = RQ_GONE;
-					d.in_flight--;
-				}
+			if (r->step != RQ_DONE && r->step != RQ_GONE) {
+				r->step = RQ_GONE;
+				d.in_flight--;
+			}
 		}
 		if (!drv_start(&d, true)) {
 			fprintf(stderr, "finding: store does not come back (reasons %#x)\n",
@@ -157,7 +157,8 @@ int main(int argc, char **argv)
 		done += n;
 	}
 	rmdir(base);
-	printf("%u cuts, at least %u in flight, %llu records acknowledged, %u findings, %llu ms a cut\n",
+	printf("%u cuts, at least %u in flight, %llu records acknowledged, %u findings, %llu ms a "
+	       "cut\n",
 	       done, in_flight_min, (unsigned long long)acks, bad,
 	       (unsigned long long)(done ? (clock_mono_ms() - t0) / done : 0));
 	return bad ? 1 : 0;

@@ -132,7 +132,7 @@ static void spawn(struct drv *d)
 static void drop_all(struct drv *d)
 {
 	struct chan **all[] = {&d->main, &d->front, &d->front_c, &d->gate, &d->gate_c,
-			       &d->eng,  &d->eng_c, &d->adm,	 &d->adm_c};
+			       &d->eng,	 &d->eng_c, &d->adm,	 &d->adm_c};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		chan_close(*all[i]);
@@ -147,12 +147,18 @@ static bool engine_holds(const struct req *r)
 
 void drv_intent(struct drv *d, struct req *r)
 {
-	struct msg_INTENT m = {.lease = r->lease, .req = r->req, .rseq = 1,
+	struct msg_INTENT m = {.lease = r->lease,
+			       .req = r->req,
+			       .rseq = 1,
 			       .action = r->blocked ? PA_BLOCK : PA_ALLOW,
-			       .cats = r->blocked ? 1 : 0, .score_milli = r->blocked ? 900 : 10,
-			       .threshold_milli = 500, .prompt_bytes = r->prompt * 4,
-			       .prompt_tokens = r->prompt, .guard_tokens = 300,
-			       .kernel = SPAN_LIT("avx2"), .build = SPAN_LIT("test")};
+			       .cats = r->blocked ? 1 : 0,
+			       .score_milli = r->blocked ? 900 : 10,
+			       .threshold_milli = 500,
+			       .prompt_bytes = r->prompt * 4,
+			       .prompt_tokens = r->prompt,
+			       .guard_tokens = 300,
+			       .kernel = SPAN_LIT("avx2"),
+			       .build = SPAN_LIT("test")};
 
 	memcpy(m.policy_sha, d->gen.settings.policy_sha256, 32);
 	memcpy(m.guard_sha, d->gen.settings.model[0].sha256, 32);
@@ -167,10 +173,16 @@ void drv_intent(struct drv *d, struct req *r)
 void drv_outcome(struct drv *d, struct req *r, enum outcome_state st)
 {
 	struct buf w = BUF_INIT(4096);
-	struct msg_OUTCOME m = {.lease = r->lease, .req = r->req, .rseq = 9, .state = (uint8_t)st,
+	struct msg_OUTCOME m = {.lease = r->lease,
+				.req = r->req,
+				.rseq = 9,
+				.state = (uint8_t)st,
 				.code = st == OS_BLOCKED ? RS_PROMPT_BLOCKED : RS_NONE,
-				.prompt_tokens = r->prompt, .completion_tokens = r->out,
-				.guard_tokens = 50, .dur_us = 1234, .out_bytes = r->out * 4u,
+				.prompt_tokens = r->prompt,
+				.completion_tokens = r->out,
+				.guard_tokens = 50,
+				.dur_us = 1234,
+				.out_bytes = r->out * 4u,
 				.released_bytes = r->out * 4u};
 
 	for (uint32_t t = 0; t < r->out; t += 32) {
@@ -197,8 +209,8 @@ static void hello(struct drv *d)
 	struct req *r, *tmp;
 
 	HASH_ITER(hh, d->reqs, r, tmp)
-		if (engine_holds(r))
-			buf_put(&b, r->lease.b, ID_BYTES);
+	if (engine_holds(r))
+		buf_put(&b, r->lease.b, ID_BYTES);
 	m.leases = buf_span(&b);
 	CH_SEND(d->eng_c, HELLO, &m);
 	buf_free(&b);
@@ -206,7 +218,8 @@ static void hello(struct drv *d)
 	CH_SEND(d->eng_c, MODELUP, &up);
 	up.guard = 1;
 	CH_SEND(d->eng_c, MODELUP, &up);
-	HASH_ITER(hh, d->reqs, r, tmp) {
+	HASH_ITER(hh, d->reqs, r, tmp)
+	{
 		if (r->step == RQ_INTENT)
 			drv_intent(d, r);
 		else if (r->step == RQ_OUTCOME || r->step == RQ_RUN)
@@ -268,10 +281,10 @@ void drv_reap(struct drv *d)
 	d->pid = 0;
 	drop_all(d);
 	HASH_ITER(hh, d->reqs, r, tmp)
-		if (r->step == RQ_AUTH || r->step == RQ_CLAIM) {
-			r->step = RQ_GONE; /* gate answered 503; engine had nothing to resend */
-			d->in_flight--;
-		}
+	if (r->step == RQ_AUTH || r->step == RQ_CLAIM) {
+		r->step = RQ_GONE; /* gate answered 503; engine had nothing to resend */
+		d->in_flight--;
+	}
 }
 
 int drv_stop(struct drv *d)

@@ -34,7 +34,7 @@ struct req {
 };
 
 struct drv {
-	char dir[256];          /* realm: state/, log/, genesis.json, secret/ */
+	char dir[256]; /* realm: state/, log/, genesis.json, secret/ */
 	int state_fd, log_fd, genesis_fd, key_fd, pepper_fd, kek_fd;
 	struct genesis gen;
 	struct buf doc;
@@ -45,7 +45,7 @@ struct drv {
 	char kid[ID_B32 + 1];
 	struct id sub, org;
 	bool sandbox;
-	const char *fault;      /* SALLYPORT_FAULT of the child; NULL none */
+	const char *fault; /* SALLYPORT_FAULT of the child; NULL none */
 
 	pid_t pid;
 	struct chan *main, *front, *front_c, *gate, *gate_c, *eng, *eng_c, *adm, *adm_c;
@@ -63,10 +63,10 @@ struct drv {
 	struct buf answer;
 
 	struct req *reqs, *by_lease;
-	unsigned in_flight;     /* not DONE, not GONE */
+	unsigned in_flight;	/* not DONE, not GONE */
 	unsigned hold_outcomes; /* requests that stay in RUN */
 	uint64_t acks, denies, nacks, revokes, receipts_bad, done;
-	uint64_t lost;          /* findings */
+	uint64_t lost; /* findings */
 };
 
 /* First call of main(): with --as-store the program is the store process itself. */

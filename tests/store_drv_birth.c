@@ -1,5 +1,5 @@
-/* store_drv_birth.c - what officers and a user do before the first request: confirm, onboard, redeem.
- * Every statement is signed here and travels as it would from the command line. */
+/* store_drv_birth.c - what officers and a user do before the first request: confirm, onboard,
+ * redeem. Every statement is signed here and travels as it would from the command line. */
 #include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -113,8 +113,8 @@ static void open_half(struct drv *d, unsigned officer, char which, char out[CODE
 
 static void enrol(struct drv *d, const char *a, const char *b)
 {
-	struct msg_ENROLL m = {.req = id_random(), .conn = d->conn[0], .code_a = span_cstr(a),
-			       .code_b = span_cstr(b)};
+	struct msg_ENROLL m = {
+	    .req = id_random(), .conn = d->conn[0], .code_a = span_cstr(a), .code_b = span_cstr(b)};
 	uint8_t secret[32];
 	struct span key;
 

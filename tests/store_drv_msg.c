@@ -13,8 +13,8 @@
 struct req *drv_request(struct drv *d)
 {
 	struct req *r = calloc(1, sizeof(*r));
-	struct msg_AUTH m = {.kid = span_cstr(d->kid), .endpoint = 1, .n = 1, .stream = 1,
-			     .body_len = 100};
+	struct msg_AUTH m = {
+	    .kid = span_cstr(d->kid), .endpoint = 1, .n = 1, .stream = 1, .body_len = 100};
 
 	r->req = id_random();
 	r->conn = d->conn[randombytes_uniform(DRV_CONNS)];
@@ -136,8 +136,7 @@ static bool receipt_ok(struct drv *d, const struct req *r, struct span body)
 
 	id_fmt("req", &r->req, id);
 	ok = ok && receipt_check(&rc, span_of(NULL, 0), &d->vkey, NULL, &err) == E_OK &&
-	     rc.p.index == r->outcome_ix &&
-	     memmem(rc.entry.p, rc.entry.n, id, strlen(id)) != NULL;
+	     rc.p.index == r->outcome_ix && memmem(rc.entry.p, rc.entry.n, id, strlen(id)) != NULL;
 	if (!ok && d->receipts_bad < 3)
 		fprintf(stderr, "finding: receipt: %s\n", err.text);
 	receipt_free(&rc);

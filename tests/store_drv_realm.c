@@ -18,7 +18,8 @@ static int put_file(struct drv *d, const char *name, const void *p, size_t n)
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", d->dir, name);
-	if (io_write_file(path, p, n, 0600, NULL) < 0 || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+	if (io_write_file(path, p, n, 0600, NULL) < 0 ||
+	    (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		drv_fail(path);
 	return fd;
 }
@@ -41,8 +42,11 @@ static void make_genesis(struct drv *d, const uint8_t log_pk[32])
 	char origin[128], dep[ID_TEXT_MAX];
 	uint8_t pk[32];
 
-	*g = (struct genesis){.deployment = id_random(), .profile = PR_DEMO, .quorum = 2,
-			      .ts = clock_wall_ms(), .n_officers = DRV_OFFICERS};
+	*g = (struct genesis){.deployment = id_random(),
+			      .profile = PR_DEMO,
+			      .quorum = 2,
+			      .ts = clock_wall_ms(),
+			      .n_officers = DRV_OFFICERS};
 	snprintf(origin, sizeof(origin), "sallyport.invalid/%s/1",
 		 id_fmt("dep", &g->deployment, dep));
 	if (vkey_make(origin, VKEY_ED25519, log_pk, &d->vkey, NULL) < 0)
@@ -61,9 +65,8 @@ static void make_genesis(struct drv *d, const uint8_t log_pk[32])
 	g->settings.n_models = 1;
 	for (int t = 0; t < TIER_COUNT; t++)
 		for (int l = 0; l < LV_COUNT; l++)
-			g->settings.tier[t][l] = (struct limits){.concurrency = 256,
-								 .req_min = 1000000,
-								 .tok_min = 1000000000};
+			g->settings.tier[t][l] = (struct limits){
+			    .concurrency = 256, .req_min = 1000000, .tok_min = 1000000000};
 	for (unsigned i = 0; i < DRV_OFFICERS; i++) {
 		crypto_sign_keypair(pk, d->off_sk[i]);
 		g->officer[i].id = id_random();
@@ -99,13 +102,13 @@ void drv_realm(struct drv *d, const char *dir)
 void drv_realm_free(struct drv *d)
 {
 	struct req *r, *tmp;
-	int fds[] = {d->state_fd, d->log_fd,	d->genesis_fd,
-		     d->key_fd,	  d->pepper_fd, d->kek_fd};
+	int fds[] = {d->state_fd, d->log_fd, d->genesis_fd, d->key_fd, d->pepper_fd, d->kek_fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		close(fds[i]);
 	HASH_CLEAR(hl, d->by_lease);
-	HASH_ITER(hh, d->reqs, r, tmp) {
+	HASH_ITER(hh, d->reqs, r, tmp)
+	{
 		HASH_DEL(d->reqs, r);
 		free(r);
 	}
@@ -132,7 +135,8 @@ void drv_check_log(struct drv *d)
 
 	if (logr_open(d->log_fd, &lr, NULL) < 0)
 		drv_fail("log folder");
-	HASH_ITER(hh, d->reqs, r, tmp) {
+	HASH_ITER(hh, d->reqs, r, tmp)
+	{
 		bool ok = true;
 
 		if (r->checked)
@@ -143,7 +147,8 @@ void drv_check_log(struct drv *d)
 			ok &= stands(lr, r->outcome_ix, "\"t\":\"request.outcome\"", &r->req);
 		r->checked = r->outcome_acked;
 		if (!ok) {
-			fprintf(stderr, "finding: acknowledged record is not in the log, index %llu\n",
+			fprintf(stderr,
+				"finding: acknowledged record is not in the log, index %llu\n",
 				(unsigned long long)r->intent_ix);
 			d->lost++;
 		}

@@ -90,7 +90,10 @@ static void stop_clean(void)
 static struct req *raw_auth(const char *kid, const struct id *conn)
 {
 	struct req *r = calloc(1, sizeof(*r));
-	struct msg_AUTH m = {.kid = span_cstr(kid), .endpoint = 1, .n = 1, .max_out = 10,
+	struct msg_AUTH m = {.kid = span_cstr(kid),
+			     .endpoint = 1,
+			     .n = 1,
+			     .max_out = 10,
 			     .model = SPAN_LIT("starter")};
 
 	assert_non_null(r);
@@ -246,8 +249,8 @@ static void broken_packets_change_nothing(void **st)
 
 static void ask_receipt(const struct id *of)
 {
-	struct msg_RCPT m = {.req = id_random(), .conn = d.conn[1], .kid = span_cstr(d.kid),
-			     .of = *of};
+	struct msg_RCPT m = {
+	    .req = id_random(), .conn = d.conn[1], .kid = span_cstr(d.kid), .of = *of};
 
 	memcpy(m.digest, d.key_digest, 32);
 	d.asked = m.req;
@@ -377,8 +380,8 @@ static void a_failing_disk_ends_the_process_and_loses_nothing(void **st)
 {
 #ifdef SP_FAULT
 	static const char *const faults[] = {
-	    "log.fdatasync:20",	    "slog.commit:20",	     "slog.append:60", "slog.append:90:kill",
-	    "slog.commit:25:kill",  "slog.after_commit:25:kill",
+	    "log.fdatasync:20",		"slog.commit:20",	   "slog.append:60",
+	    "slog.append:90:kill",	"slog.commit:25:kill",	   "slog.after_commit:25:kill",
 	    "store.before_ack:40:kill", "store.after_fold:70:kill"};
 
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
@@ -417,17 +420,17 @@ int main(int argc, char **argv)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(a_flood_of_unknown_keys_fills_no_disk),
-		CASE(a_wrong_secret_or_a_foreign_connection_gets_nothing),
-		CASE(claims_and_records_without_a_grant_are_refused_and_recorded),
-		CASE(a_resent_record_is_answered_and_not_counted_twice),
-		CASE(lies_about_policy_models_and_tokens_do_not_pass),
-		CASE(broken_packets_change_nothing),
-		CASE(a_receipt_is_given_to_its_owner_and_verifies),
-		CASE(balances_in_the_database_follow_the_log),
-		CASE(suspension_stops_what_runs_within_a_second),
-		CASE(beats_go_on_and_say_when_there_is_no_engine),
-		CASE(a_failing_disk_ends_the_process_and_loses_nothing),
+	    CASE(a_flood_of_unknown_keys_fills_no_disk),
+	    CASE(a_wrong_secret_or_a_foreign_connection_gets_nothing),
+	    CASE(claims_and_records_without_a_grant_are_refused_and_recorded),
+	    CASE(a_resent_record_is_answered_and_not_counted_twice),
+	    CASE(lies_about_policy_models_and_tokens_do_not_pass),
+	    CASE(broken_packets_change_nothing),
+	    CASE(a_receipt_is_given_to_its_owner_and_verifies),
+	    CASE(balances_in_the_database_follow_the_log),
+	    CASE(suspension_stops_what_runs_within_a_second),
+	    CASE(beats_go_on_and_say_when_there_is_no_engine),
+	    CASE(a_failing_disk_ends_the_process_and_loses_nothing),
 	};
 
 	drv_main(argc, argv);

@@ -1,5 +1,5 @@
-/* t_quota.c - limits hold under every interleaving; the engine equals a naive model that keeps every
- * event for ever; leases are single use; days and months end where the zone says. */
+/* t_quota.c - limits hold under every interleaving; the engine equals a naive model that keeps
+ * every event for ever; leases are single use; days and months end where the zone says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,9 +63,10 @@ static bool naive_fits(const struct quota_who *who, const struct quota_limits *l
 		if (id_is_zero(&who->id[l]))
 			continue;
 		naive_used((enum quota_level)l, &who->id[l], now, u);
-		if (admit && (u[QW_RPM] + 1 > lim[l].max[QW_RPM] || u[QW_RPD] + 1 > lim[l].max[QW_RPD] ||
-			      u[QW_RPMON] + 1 > lim[l].max[QW_RPMON] ||
-			      u[QW_CONC] + 1 > lim[l].max[QW_CONC]))
+		if (admit &&
+		    (u[QW_RPM] + 1 > lim[l].max[QW_RPM] || u[QW_RPD] + 1 > lim[l].max[QW_RPD] ||
+		     u[QW_RPMON] + 1 > lim[l].max[QW_RPMON] ||
+		     u[QW_CONC] + 1 > lim[l].max[QW_CONC]))
 			return false;
 		if (u[QW_TPM] + tok > lim[l].max[QW_TPM] || u[QW_TPD] + tok > lim[l].max[QW_TPD] ||
 		    u[QW_TPMON] + tok > lim[l].max[QW_TPMON])
@@ -324,11 +325,11 @@ static void a_lease_is_single_use(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(limits_equal_a_naive_model_under_random_interleavings),
-		cmocka_unit_test(parallel_requests_cannot_overshoot_by_one_token),
-		cmocka_unit_test(the_minute_slides_and_headers_say_when),
-		cmocka_unit_test(days_and_months_follow_the_zone),
-		cmocka_unit_test(a_lease_is_single_use),
+	    cmocka_unit_test(limits_equal_a_naive_model_under_random_interleavings),
+	    cmocka_unit_test(parallel_requests_cannot_overshoot_by_one_token),
+	    cmocka_unit_test(the_minute_slides_and_headers_say_when),
+	    cmocka_unit_test(days_and_months_follow_the_zone),
+	    cmocka_unit_test(a_lease_is_single_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
