@@ -102,10 +102,37 @@ static int stage_genesis(struct store_admin *sa, struct span doc, struct err *er
 	return rc;
 }
 
+static int verify_rows(struct store_admin *sa, struct err *err)
+{
+	unsigned repaired = 0;
+	int rc = db_authority_verify(sa->db, sa->a, &repaired, err);
+
+	if (rc == E_OK && repaired)
+		log_ev(LOG_WARN_LV, "authority_rows_mended", "rows=%u", repaired);
+	return rc;
+}
+
+int store_admin_watch(struct store_admin *sa, struct err *err)
+{
+	int64_t now;
+	int rc;
+
+	/* While a row waits to be written the comparison would only find that. */
+	if (!sa->started || sa->fed_waits)
+		return E_OK;
+	if (db_foreign_writes(sa->db, &now) < 0)
+		return err_set(err, E_IO, "state.db: %s", db_error(sa->db));
+	if (now == sa->foreign)
+		return E_OK;
+	rc = verify_rows(sa, err);
+	if (rc == E_OK)
+		sa->foreign = now;
+	return rc;
+}
+
 int store_admin_start(struct store_admin *sa, struct span doc, struct err *err)
 {
 	uint8_t digest[32], have[32];
-	unsigned repaired = 0;
 	int rc;
 
 	if (aset_genesis(sa->a, have)) {
@@ -119,11 +146,11 @@ int store_admin_start(struct store_admin *sa, struct span doc, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
-	rc = db_authority_verify(sa->db, sa->a, &repaired, err);
+	if (db_foreign_writes(sa->db, &sa->foreign) < 0)
+		return err_set(err, E_IO, "state.db: %s", db_error(sa->db));
+	rc = verify_rows(sa, err);
 	if (rc < 0)
 		return rc;
-	if (repaired)
-		log_ev(LOG_WARN_LV, "authority_rows_mended", "rows=%u", repaired);
 	sa->started = true;
 	sa_advance(sa);
 	return E_OK;
@@ -253,6 +280,10 @@ void store_admin_appended(struct store_admin *sa, int rc, uint64_t index)
 
 void store_admin_tick(struct store_admin *sa)
 {
+	struct err err;
+
+	if (store_admin_watch(sa, &err) == E_CRYPTO)
+		fatal("state_edited", "why=\"%s\"", err.text);
 	sa_advance(sa);
 }
 

@@ -74,8 +74,12 @@ int store_admin_start(struct store_admin *sa, struct span genesis_doc, struct er
 /* The entry of the last cb.append is durable at index (rc 0), or cannot be written (rc < 0). After
  * a failure writes are refused with 503 until store_admin_tick() has brought it in. */
 void store_admin_appended(struct store_admin *sa, int rc, uint64_t index);
-/* Now and then (100 ms): retries a failed append. */
+/* Now and then (100 ms while not idle, else every second): retries a failed append; ends the
+ * process when store_admin_watch finds an edited row, and the next start refuses it. */
 void store_admin_tick(struct store_admin *sa);
+/* Compares state.db with the authority set again if anybody but us has written to it since the
+ * last time. E_CRYPTO as in store_admin_start; E_IO when it cannot be read now. */
+int store_admin_watch(struct store_admin *sa, struct err *err);
 
 /* Does this module answer the verb? STATUS, REQUEST_SHOW, RECEIPT_SHOW, CHECKPOINT, METRICS are the
  * role's. */

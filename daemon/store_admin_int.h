@@ -46,6 +46,7 @@ struct store_admin {
 	bool fed_waits; /* in the log and in the set, not yet in state.db */
 	struct fed fed;
 	uint64_t fed_index;
+	int64_t foreign; /* db_foreign_writes at the last comparison */
 	bool stuck; /* the last try failed; tick tries again */
 	struct op *cur, *head, **tail;
 	unsigned n_ops;

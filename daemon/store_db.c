@@ -10,6 +10,7 @@
 
 #define RCPT_MS 100
 #define ADMIN_TICK_MS 100
+#define ADMIN_WATCH_MS 1000 /* how long an edit of state.db by somebody else may go unseen */
 
 /* ---- callbacks of the admin side; writer thread ---- */
 
@@ -445,8 +446,8 @@ void store_db_tick(struct store *s, uint64_t now_ms)
 {
 	if (s->rows && now_ms >= s->rows_at)
 		store_rows_flush(s);
-	if (now_ms >= s->admin_tick_at && s->admin_started && !s->admin_idle) {
-		s->admin_tick_at = now_ms + ADMIN_TICK_MS;
+	if (now_ms >= s->admin_tick_at && s->admin_started && !s->stopping) {
+		s->admin_tick_at = now_ms + (s->admin_idle ? ADMIN_WATCH_MS : ADMIN_TICK_MS);
 		put_job(s, DBJ_TICK, NULL, 0, 0);
 	}
 }

@@ -23,6 +23,10 @@ int db_statement_put(struct db *db, uint64_t entry, const struct stmt *s, bool r
  * database. A row that merely lags or lacks is written anew; *repaired counts those. */
 int db_authority_verify(struct db *db, const struct aset *a, unsigned *repaired, struct err *err);
 
+/* A number that changes when any other connection has written to state.db. This handle is the only
+ * rightful writer. */
+int db_foreign_writes(struct db *db, int64_t *out);
+
 /* Text kept under a key derived from the KEK (XChaCha20-Poly1305, the commitment as associated
  * data). nonce: 24 random bytes. get appends to *out; E_NOTFOUND, E_CRYPTO. */
 int db_sealed_put(struct db *db, const uint8_t digest[32], struct span text,

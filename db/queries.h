@@ -12,6 +12,7 @@
 	"entry"
 
 #define QUERIES(X)                                                                                 \
+	X(DATA_VERSION, "PRAGMA data_version")                                                     \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
 	X(COMMIT, "COMMIT")                                                                        \
 	X(ROLLBACK, "ROLLBACK")                                                                    \

@@ -142,6 +142,16 @@ void db_rollback(struct db *db)
 	db->in_tx = false;
 }
 
+int db_foreign_writes(struct db *db, int64_t *out)
+{
+	sqlite3_stmt *st = db_query(db, Q_DATA_VERSION, "");
+	int rc = db_row(db, st);
+
+	*out = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+	db_done(st);
+	return rc == 1 ? E_OK : E_IO;
+}
+
 struct span col_span(sqlite3_stmt *st, int i)
 {
 	const void *p = sqlite3_column_blob(st, i);

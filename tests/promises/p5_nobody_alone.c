@@ -181,6 +181,35 @@ static void root_at_the_database_is_found_at_start(void **st)
 	}
 }
 
+static void live_edit(const char *text)
+{
+	char path[100];
+	sqlite3 *h;
+
+	snprintf(path, sizeof(path), "%s/state.db", a.dir);
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(h);
+}
+
+/* The same while the daemon runs. */
+static void root_at_the_database_is_found_while_serving(void **st)
+{
+	struct err err = {0};
+	struct stmt s;
+
+	assert_int_equal(store_admin_watch(a.sa, &err), E_OK);
+	s = ak_stmt(&a, VB_LOCKDOWN_SET); /* our own writes are no news */
+	assert_int_equal(ak_send(&a, 0, &s, NULL), 200);
+	assert_int_equal(store_admin_watch(a.sa, &err), E_OK);
+	live_edit("DELETE FROM lockdown");
+	assert_int_equal(store_admin_watch(a.sa, &err), E_OK); /* written anew from the log */
+	live_edit("UPDATE subject SET tier = 3");
+	assert_int_equal(store_admin_watch(a.sa, &err), E_CRYPTO);
+	assert_int_equal(store_admin_watch(a.sa, &err), E_CRYPTO);
+	assert_non_null(strstr(err.text, "sub_"));
+}
+
 static int replay_with(const struct span *log, uint64_t n, struct aset **out)
 {
 	struct aset *s = aset_new();
@@ -338,6 +367,7 @@ int main(void)
 	    T(one_officer_signing_for_another_is_refused),
 	    T(a_case_changed_after_the_proposal_has_another_digest),
 	    T(root_at_the_database_is_found_at_start),
+	    T(root_at_the_database_is_found_while_serving),
 	    T(a_forged_log_entry_makes_no_authority),
 	    T(a_log_cut_short_is_older_than_the_database),
 	    T(a_changed_byte_anywhere_gives_an_error_or_the_same_authority),
