@@ -186,6 +186,7 @@ int tiles_publish(struct tiles *t, uint64_t from, uint64_t *bundles, unsigned mo
 	uint64_t full = t->size / TILE_WIDTH, first = *bundles / TILE_WIDTH;
 	int rc;
 
+	tiles_flush(t);
 	if (full - first > most) {
 		rc = publish_bundles(t, first, first + most, 0, err);
 		if (rc < 0)

@@ -65,6 +65,11 @@ static int read_tile(struct tiles *t, unsigned level, uint64_t index, tile_hashe
 
 	if (t->distrust)
 		return make_tile(t, level, index, out);
+	for (unsigned i = 0; i < t->npending; i++)
+		if (t->pending[i].level == level && t->pending[i].index == index) {
+			memcpy(out, t->pending[i].h, sizeof(*out));
+			return E_OK;
+		}
 	tile_path((int)level, index, 0, path);
 	rc = logdir_read(t->dirfd, path, sizeof(*out), &b, NULL);
 	if (rc == E_OK && b.n == sizeof(*out))
@@ -79,6 +84,32 @@ static void write_tile(struct tiles *t, unsigned level, uint64_t index, const ti
 	tile_path((int)level, index, 0, path);
 	if (logdir_write(t->dirfd, path, span_of(h, sizeof(*h)), false, NULL) < 0)
 		t->files_bad++;
+}
+
+void tiles_flush(struct tiles *t)
+{
+	for (unsigned i = 0; i < t->npending; i++)
+		write_tile(t, t->pending[i].level, t->pending[i].index,
+			   (const tile_hashes *)t->pending[i].h);
+	t->npending = 0;
+}
+
+static void keep_tile(struct tiles *t, unsigned level, uint64_t index, const tile_hashes *h)
+{
+	struct tile_pending *p;
+
+	if (t->npending == TILES_PENDING)
+		tiles_flush(t);
+	if (t->pending == NULL)
+		t->pending = malloc(TILES_PENDING * sizeof(*t->pending));
+	if (t->pending == NULL) {
+		write_tile(t, level, index, h);
+		return;
+	}
+	p = &t->pending[t->npending++];
+	p->level = level;
+	p->index = index;
+	memcpy(p->h, h, sizeof(*h));
 }
 
 static int entry_leaf(struct tiles *t, uint64_t index, uint8_t out[MERKLE_HASH])
@@ -162,6 +193,7 @@ void tiles_free(struct tiles *t)
 	for (unsigned l = 0; l < TILE_LEVELS; l++)
 		free(t->edge[l]);
 	free(t->cache);
+	free(t->pending);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -179,7 +211,7 @@ int tiles_add(struct tiles *t, const uint8_t leaf[MERKLE_HASH], struct err *err)
 		memcpy((*t->edge[l])[i], h, sizeof(h));
 		if (i < TILE_WIDTH - 1)
 			break;
-		write_tile(t, l, at / TILE_WIDTH, (const tile_hashes *)t->edge[l]);
+		keep_tile(t, l, at / TILE_WIDTH, (const tile_hashes *)t->edge[l]);
 		merkle_fold(*t->edge[l], TILE_WIDTH, h);
 	}
 	t->size++;

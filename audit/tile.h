@@ -28,6 +28,15 @@ bool tile_path_parse(struct span path, int *level, uint64_t *index, unsigned *wi
 
 typedef uint8_t tile_hashes[TILE_WIDTH][MERKLE_HASH];
 
+/* Tiles that became full since, kept for a while: a new file in the way of the next commit's fsync
+ * would make that wait for the file system's journal. */
+#define TILES_PENDING 64u
+struct tile_pending {
+	unsigned level;
+	uint64_t index;
+	tile_hashes h;
+};
+
 /* The right edge of the tree: the incomplete tile of every level, in memory. Full tiles are files. */
 struct tiles {
 	int dirfd;          /* borrowed */
@@ -36,6 +45,8 @@ struct tiles {
 	uint64_t files_bad; /* tile files that could not be written (mended when needed) */
 	bool distrust;      /* make tiles from entries even where files exist */
 	tile_hashes *edge[TILE_LEVELS];
+	struct tile_pending *pending; /* owned, TILES_PENDING of them, or NULL */
+	unsigned npending;
 	tile_hashes *cache; /* the last full tile read */
 	int cache_level;
 	uint64_t cache_index;
@@ -44,8 +55,11 @@ struct tiles {
 /* Builds the edges of the tree of size leaves out of tile files and entries. */
 int tiles_init(struct tiles *t, int dirfd, struct logr *r, uint64_t size, struct err *err);
 void tiles_free(struct tiles *t);
-/* Adds a leaf; a tile that becomes full is written (no fsync; a failure is only counted). */
+/* Adds a leaf; a tile that becomes full is written a little later (no fsync; a failure is only
+ * counted: it is made again when it is needed). */
 int tiles_add(struct tiles *t, const uint8_t leaf[MERKLE_HASH], struct err *err);
+/* Writes the tiles that wait for it. */
+void tiles_flush(struct tiles *t);
 /* merkle_node_fn over struct tiles. Complete subtrees below t->size only. */
 int tiles_node(void *ctx, unsigned height, uint64_t index, uint8_t out[MERKLE_HASH]);
 void tiles_root(struct tiles *t, uint8_t out[MERKLE_HASH]);

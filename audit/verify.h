@@ -43,6 +43,9 @@ struct verify_result {
 /* Always fills *out; gives out->code. */
 enum verify_code verify_log(int dirfd, const struct verify_opts *o, struct verify_result *out);
 
+/* log_vkey of a genesis document. */
+bool verify_genesis_key(struct span doc, struct vkey *out);
+
 /* The stable JSON object and the line for people, each with a newline. */
 void verify_json(const struct verify_result *r, struct buf *b);
 void verify_text(const struct verify_result *r, struct buf *b);

@@ -8,8 +8,7 @@
 
 #define GENESIS_MAX (1u << 20)
 
-/* log_vkey of a genesis document. */
-static bool genesis_key(struct span doc, struct vkey *out)
+bool verify_genesis_key(struct span doc, struct vkey *out)
 {
 	json_t *j = json_loadb(doc.n ? doc.p : "", doc.n, JSON_REJECT_DUPLICATES, NULL);
 	const char *s = json_string_value(json_object_get(j, "log_vkey"));
@@ -48,7 +47,7 @@ bool verify_pick_key(int dirfd, const struct verify_opts *o, struct verify_resul
 	r->pinned = o->key != NULL;
 	if (o->key)
 		r->key = *o->key;
-	else if (born == E_OK && genesis_key(buf_span(&gen), &r->key))
+	else if (born == E_OK && verify_genesis_key(buf_span(&gen), &r->key))
 		;
 	else if (have == E_OK && vkey_parse(line, &r->key, NULL) == E_OK)
 		;
@@ -77,7 +76,7 @@ void verify_genesis(int dirfd, struct span entry, struct verify_result *r)
 
 	if (!entry_peek(entry, &l) || !span_eq(l.t, SPAN_LIT("genesis")))
 		return;
-	if (!genesis_key(l.doc, &key) || !vkey_eq(&key, &r->key))
+	if (!verify_genesis_key(l.doc, &key) || !vkey_eq(&key, &r->key))
 		verify_finding(r, VERIFY_TAMPERED, 0, LOG_GENESIS, 0,
 			       "entry 0, the genesis, names another log key");
 	rc = logdir_read(dirfd, LOG_GENESIS, GENESIS_MAX, &gen, NULL);

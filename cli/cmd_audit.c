@@ -22,7 +22,7 @@ static int usage(bool asked)
 {
 	fputs("usage: sallyport audit verify [DIR] [--vkey KEY] [--since CHECKPOINT] [--decisions] [-o json]\n"
 	      "       sallyport audit tail [DIR] [-n N] [-f] [-o json]\n"
-	      "DIR is the log folder (default: the realm's log). --vkey pins the log's key (text or file);\n"
+	      "DIR is the log folder (default: the realm's log, with the key its genesis names). --vkey pins the log's key (text or file);\n"
 	      "--since proves that the log still holds what a remembered checkpoint file signed.\n"
 	      "--decisions also recomputes from the log who may do what: each statement, signature and quorum.\n"
 	      "verify exits 0 ok, 1 tampered, 2 incomplete, 3 usage.\n",
@@ -101,6 +101,21 @@ static int with_decisions(int fd, const struct verify_result *r, struct buf *out
 	return code;
 }
 
+/* A realm's genesis stands outside the log folder: it pins the key. */
+static bool realm_key(struct vkey *key)
+{
+	struct buf b = BUF_INIT(1u << 20);
+	char path[4096];
+	bool ok;
+
+	if (cli.realm == NULL)
+		return false;
+	snprintf(path, sizeof(path), "%s/genesis.json", cli.realm);
+	ok = io_read_file(path, 1u << 20, &b, NULL) == E_OK && verify_genesis_key(buf_span(&b), key);
+	buf_free(&b);
+	return ok;
+}
+
 static int verify(const char *dir, const char *key_arg, const char *since_file, bool decisions)
 {
 	struct buf since = BUF_INIT(NOTE_MAX), out = BUF_INIT(65536);
@@ -116,7 +131,7 @@ static int verify(const char *dir, const char *key_arg, const char *since_file, 
 		cli_fail(code, "%s", err.text);
 		goto out;
 	}
-	o.key = key_arg ? &key : NULL;
+	o.key = key_arg || (dir == NULL && realm_key(&key)) ? &key : NULL;
 	o.since = buf_span(&since);
 	code = (int)verify_log(fd, &o, &r);
 	if (cli.out == OUT_JSON || cli.out == OUT_JSONL)

@@ -429,10 +429,12 @@ static void verify_beside_a_busy_writer_says_ok_each_time(void **st)
 	if (pid == 0) {
 		alarm(60);
 		fix_open(&f);
-		for (uint64_t n = 64;; n += 64)
-			fix_fill(&f, n, 16);
+		for (uint64_t n = 16;; n += 16) {
+			fix_fill(&f, n, 4);
+			nanosleep(&pause, NULL);
+		}
 	}
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < 25; i++) {
 		nanosleep(&pause, NULL);
 		if (check(&f) != VERIFY_OK && res.code != VERIFY_USAGE)
 			fail_msg("round %u: %s", i, res.text);
