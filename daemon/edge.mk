@@ -14,7 +14,7 @@ EDGE_LIBS = libedge.a libdaemon.a $(WIRE_LIBS) $(JANSSON_LIBS) $(MHD_LIBS) $(OPE
 	$(SECCOMP_LIBS) -lpthread -lm
 
 if HAVE_CMOCKA
-EDGE_TESTS = tests/unit/t_strict tests/unit/t_req_json tests/unit/t_reply
+EDGE_TESTS = tests/unit/t_strict tests/unit/t_req_json tests/unit/t_reply tests/unit/t_gate_model
 check_PROGRAMS += $(EDGE_TESTS)
 TESTS += $(EDGE_TESTS)
 EDGE_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
@@ -27,6 +27,9 @@ tests_unit_t_req_json_LDADD = $(EDGE_LIBS) $(CMOCKA_LIBS)
 tests_unit_t_reply_SOURCES = tests/unit/t_reply.c
 tests_unit_t_reply_CPPFLAGS = $(EDGE_TEST_CPPFLAGS)
 tests_unit_t_reply_LDADD = $(EDGE_LIBS) $(CMOCKA_LIBS)
+tests_unit_t_gate_model_SOURCES = tests/unit/t_gate_model.c
+tests_unit_t_gate_model_CPPFLAGS = $(EDGE_TEST_CPPFLAGS)
+tests_unit_t_gate_model_LDADD = $(EDGE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += fuzz/c_http
 TESTS += fuzz/c_http
