@@ -32,6 +32,7 @@ void req_free(struct req *rq)
 {
 	struct eng *g = rq->g;
 
+	rq->silent = true; /* nothing waits for its text any more */
 	req_unqueue(rq);
 	req_drop_work(rq);
 	HASH_DELETE(hh, g->by_id, rq);

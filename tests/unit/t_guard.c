@@ -122,7 +122,7 @@ static void committed_and_tail_are_the_one_shot_render_at_every_cut(void **s)
 
 	if (!g)
 		skip();
-	for (int round = 0; round < 24; round++) {
+	for (int round = 0; round < 12; round++) {
 		struct span text = span_cstr(texts[round % 4]);
 		struct reading *r;
 		size_t at = 0;
@@ -185,7 +185,7 @@ static void long_answers_are_read_in_overlapping_windows(void **s)
 		skip();
 	assert_int_equal(reading_new(g, GUARD_AGENT, 500, &r, NULL), 0);
 	assert_int_equal(reading_context(r, SPAN_LIT("Count." GP_AGENT), 64, NULL), 0);
-	for (int i = 0; i < 1500; i++) {
+	for (int i = 0; i < 750; i++) {
 		buf_fmt(&text, "%d, ", i * 37);
 		if (i % 50 != 49)
 			continue;
@@ -193,7 +193,7 @@ static void long_answers_are_read_in_overlapping_windows(void **s)
 		assert_int_equal(wait_for(r).code, 0);
 		checks++;
 	}
-	assert_int_equal(checks, 30);
+	assert_int_equal(checks, 15);
 	buf_free(&text);
 	reading_free(r);
 }
@@ -253,7 +253,7 @@ static void scores_are_two_way_and_never_from_what_is_not_finite(void **s)
 static void run_scan(const struct chat_msg *msgs, size_t n, struct decision *d, unsigned *passes)
 {
 	static const char head[] = "[policy]\nformat = 1\nversion = t\nguard-format = llama-guard-3\n"
-				   "threshold = 1.0\nmax-text = 20000\n";
+				   "threshold = 1.0\nmax-text = 9000\n";
 	struct policy p;
 	struct reading *r;
 	struct scan *sc;
@@ -301,12 +301,12 @@ static void every_message_of_a_prompt_is_read(void **s)
 	assert_int_equal(n, 0);
 	assert_int_equal(d.action, DA_BLOCK);
 	assert_true(d.cats & CAT_TAGS);
-	for (int i = 0; i < 1200; i++)
+	for (int i = 0; i < 600; i++)
 		buf_fmt(&text, "word%d ", i % 10);
 	lng[0] = (struct chat_msg){CHAT_USER, buf_span(&text)};
 	run_scan(lng, 1, &d, &n);
 	assert_true(n > 2); /* in windows */
-	while (text.n < 30000)
+	while (text.n < 12000)
 		buf_puts(&text, "more ");
 	lng[0].text = buf_span(&text);
 	run_scan(lng, 1, &d, &n);
