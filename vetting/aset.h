@@ -17,7 +17,7 @@
 #define CASE_PROPOSAL_LIFE_MS (72ll * 3600 * 1000) /* a proposal nobody signs goes back to review  \
 						    */
 #define CODE_LIFE_MS (7ll * 24 * 3600 * 1000)	   /* enrolment code, from the decision */
-#define BY_MAX 8
+#define BY_MAX (OFFICERS_MAX + 2) /* opening, proposal, and at most every officer */
 
 struct aset;
 struct aset *aset_new(void);	/* NULL without memory */

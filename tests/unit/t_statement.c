@@ -338,6 +338,55 @@ static void one_decided_case_makes_one_key(void **st)
 	assert_int_equal(make_key(&p.id, &p.subject.id, &err), E_CRYPTO);
 }
 
+static void a_quorum_of_three_needs_three(void **st)
+{
+	struct kit n;
+	struct case_payload p;
+	struct stmt s;
+
+	kit_init(&n);
+	n.gen.quorum = 3;
+	buf_reset(&n.doc);
+	genesis_write(&n.gen, &n.doc);
+	sha256(buf_span(&n.doc), n.aud);
+	kit_birth(&n);
+	p = kit_onboard(&n);
+	assert_int_equal(kit_decide(&n, &p, 0, 1), GD_OK);
+	assert_null(aset_subject(n.a, &p.subject.id));
+	s = kit_case_stmt(&n, 1, VB_CASE_SIGN, &p.id);
+	assert_int_equal(kit_send(&n, 1, &s), GD_SAME_SIGNER);
+	s = kit_case_stmt(&n, 2, VB_CASE_SIGN, &p.id);
+	assert_int_equal(kit_send(&n, 2, &s), GD_OK);
+	assert_non_null(aset_subject(n.a, &p.subject.id));
+	kit_end(&n);
+}
+
+/* Refused and proposed again: earlier signatures are void. */
+static void a_refused_proposal_starts_from_nothing(void **st)
+{
+	struct case_payload p = kit_onboard(&k);
+	struct stmt s = kit_open_stmt(&k, 0, &p);
+
+	assert_int_equal(kit_send(&k, 0, &s), GD_OK);
+	for (int i = 0; i < 20; i++) {
+		s = kit_case_stmt(&k, (unsigned)i % 2, VB_CASE_PROPOSE, &p.id);
+		assert_int_equal(kit_send(&k, (unsigned)i % 2, &s), GD_OK);
+		s = kit_case_stmt(&k, 2, VB_CASE_REFUSE, &p.id);
+		s.why = WHY_EVIDENCE;
+		assert_int_equal(kit_send(&k, 2, &s), GD_OK);
+		s = kit_case_stmt(&k, 1, VB_CASE_SIGN, &p.id);
+		assert_int_equal(kit_send(&k, 1, &s), GD_CASE_STATE);
+	}
+	assert_null(aset_subject(k.a, &p.subject.id));
+	s = kit_case_stmt(&k, 2, VB_CASE_PROPOSE, &p.id);
+	assert_int_equal(kit_send(&k, 2, &s), GD_OK);
+	s = kit_case_stmt(&k, 0, VB_CASE_SIGN, &p.id);
+	assert_int_equal(kit_send(&k, 0, &s), GD_OK);
+	assert_non_null(aset_subject(k.a, &p.subject.id));
+	s = kit_case_stmt(&k, 1, VB_CASE_WITHDRAW, &p.id);
+	assert_int_equal(kit_send(&k, 1, &s), GD_CASE_STATE);
+}
+
 static json_t *vector(const char *name)
 {
 	const char *dir = getenv("SRCDIR");
@@ -436,6 +485,8 @@ int main(void)
 	    T(stopping_needs_one_and_lifting_needs_two),
 	    T(settings_change_only_from_the_version_they_were_made_for),
 	    T(one_decided_case_makes_one_key),
+	    T(a_quorum_of_three_needs_three),
+	    T(a_refused_proposal_starts_from_nothing),
 	    T(statements_made_by_other_tools_are_read_written_and_verified),
 	    T(a_genesis_made_by_other_tools_is_read_and_written),
 	};
