@@ -122,8 +122,8 @@ int tlog_proof_parse(struct span file, struct tlog_proof *out, struct err *err)
 	return E_OK;
 }
 
-void tlog_proof_put(struct buf *b, struct span extra, uint64_t index,
-		    const struct merkle_proof *p, struct span checkpoint)
+void tlog_proof_put(struct buf *b, struct span extra, uint64_t index, const struct merkle_proof *p,
+		    struct span checkpoint)
 {
 	buf_puts(b, "c2sp.org/tlog-proof@v1\n");
 	if (extra.n > 0) {

@@ -13,14 +13,15 @@
 #include "note.h"
 #include "span.h"
 
-#define CHECKPOINT_NOTE_MAX 512 /* our own signed checkpoint: origin twice, size, root, signature */
+#define CHECKPOINT_NOTE_MAX 512 /* our own signed checkpoint: origin twice, size, root, signature  \
+				 */
 #define TLOG_PROOF_MAX (1u << 20)
 
 struct checkpoint {
 	struct span origin; /* borrows the input */
 	uint64_t size;
 	uint8_t root[MERKLE_HASH];
-	struct span ext;    /* extension lines; borrows */
+	struct span ext; /* extension lines; borrows */
 };
 
 int checkpoint_parse(struct span text, struct checkpoint *out, struct err *err);
@@ -34,7 +35,7 @@ int checkpoint_sign(uint64_t size, const uint8_t root[MERKLE_HASH], const struct
 		    const uint8_t sk[64], struct buf *out, struct err *err);
 
 struct tlog_proof {
-	struct span extra_b64;  /* borrows; empty when absent; not authenticated */
+	struct span extra_b64; /* borrows; empty when absent; not authenticated */
 	uint64_t index;
 	struct merkle_proof proof;
 	struct span checkpoint; /* the signed note; borrows */
@@ -43,8 +44,8 @@ struct tlog_proof {
 /* E_FORMAT; E_TRUNC when the file merely ends early. */
 int tlog_proof_parse(struct span file, struct tlog_proof *out, struct err *err);
 /* extra may be empty. */
-void tlog_proof_put(struct buf *b, struct span extra, uint64_t index,
-		    const struct merkle_proof *p, struct span checkpoint);
+void tlog_proof_put(struct buf *b, struct span extra, uint64_t index, const struct merkle_proof *p,
+		    struct span checkpoint);
 /* Signature of the checkpoint by key, then inclusion of the leaf. *cp may be NULL. E_CRYPTO when
  * the entry is not in the tree, the codes of checkpoint_open else. */
 int tlog_proof_check(const struct tlog_proof *p, const uint8_t leaf[MERKLE_HASH],

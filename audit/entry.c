@@ -210,28 +210,28 @@ bool entry_peek(struct span s, struct entry_look *out)
 static const struct {
 	const char *t, *members;
 } types[] = {
-	{"log.start", "build:s epoch:i genesis:s prev:i"},
-	{"log.recovered", "dropped:i size:i"},
-	{"log.stop", "clean:b"},
-	{"genesis", "doc:o"},
-	{"statement", "case:s kid:s result:s sig:s statement:s"},
-	{"authority", "by:a id:s kind:s new:o ver:i"},
-	{"key.create", "code:s key:s sub:s"},
-	{"request.reserve", "conn:s endpoint:s key:s lease:s max:i model:s n:i org:s? req:s src:s "
-			    "sub:s tier:?"},
-	{"request.refused", "code:s key:s? org:s? req:s stage:s sub:s? src:s?"},
-	{"refused.aggregate", "codes:o from:i to:i"},
-	{"quota.claim", "lease:s out:i prompt:i req:s"},
-	{"policy.input", "action:s cats:a guard:s kernel:s lease:s policy:s req:s score:i "
-			 "threshold:i"},
-	{"request.intent", "commit:s lease:s model:s prompt_bytes:i prompt_tokens:i req:s"},
-	{"response.progress", "bytes:i lease:s req:s tokens:i"},
-	{"policy.output", "lease:s req:s windows:a"},
-	{"request.outcome", "cached:i code:s commit:s completion:i dur_us:i guard:i lease:s "
-			    "out_bytes:i prompt:i released:i req:s state:s"},
-	{"request.ended", "code:s lease:s req:s"},
-	{"peer.odd", "code:s from:s msg:i req:s?"},
-	{"clock.jump", "delta_ms:i"},
+    {"log.start", "build:s epoch:i genesis:s prev:i"},
+    {"log.recovered", "dropped:i size:i"},
+    {"log.stop", "clean:b"},
+    {"genesis", "doc:o"},
+    {"statement", "case:s kid:s result:s sig:s statement:s"},
+    {"authority", "by:a id:s kind:s new:o ver:i"},
+    {"key.create", "code:s key:s sub:s"},
+    {"request.reserve", "conn:s endpoint:s key:s lease:s max:i model:s n:i org:s? req:s src:s "
+			"sub:s tier:?"},
+    {"request.refused", "code:s key:s? org:s? req:s stage:s sub:s? src:s?"},
+    {"refused.aggregate", "codes:o from:i to:i"},
+    {"quota.claim", "lease:s out:i prompt:i req:s"},
+    {"policy.input", "action:s cats:a guard:s kernel:s lease:s policy:s req:s score:i "
+		     "threshold:i"},
+    {"request.intent", "commit:s lease:s model:s prompt_bytes:i prompt_tokens:i req:s"},
+    {"response.progress", "bytes:i lease:s req:s tokens:i"},
+    {"policy.output", "lease:s req:s windows:a"},
+    {"request.outcome", "cached:i code:s commit:s completion:i dur_us:i guard:i lease:s "
+			"out_bytes:i prompt:i released:i req:s state:s"},
+    {"request.ended", "code:s lease:s req:s"},
+    {"peer.odd", "code:s from:s msg:i req:s?"},
+    {"clock.jump", "delta_ms:i"},
 };
 
 static bool kind_ok(const json_t *v, char kind)

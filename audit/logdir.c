@@ -145,8 +145,8 @@ int logdir_write(int dirfd, const char *name, struct span bytes, bool sync, stru
 
 int segscan_init(struct segscan *s, int fd, uint64_t bytes, uint64_t off, struct err *err)
 {
-	*s = (struct segscan){.fd = fd, .bytes = bytes, .off = off, .win = off,
-			      .ahead = SEGSCAN_WINDOW};
+	*s = (struct segscan){
+	    .fd = fd, .bytes = bytes, .off = off, .win = off, .ahead = SEGSCAN_WINDOW};
 	s->mem = malloc(SEGSCAN_WINDOW);
 	return s->mem ? E_OK : err_set(err, E_NOMEM, "no memory for the scan window");
 }
@@ -219,7 +219,8 @@ int seg_zero_tail(int fd, uint64_t from, uint64_t bytes, uint64_t *nonzero, stru
 	int rc = mem ? E_OK : err_set(err, E_NOMEM, "no memory");
 
 	while (rc == E_OK && from < bytes) {
-		size_t n = bytes - from < SEGSCAN_WINDOW ? (size_t)(bytes - from) : SEGSCAN_WINDOW, z;
+		size_t n = bytes - from < SEGSCAN_WINDOW ? (size_t)(bytes - from) : SEGSCAN_WINDOW,
+		       z;
 
 		rc = io_pread_all(fd, mem, n, (off_t)from, err);
 		if (rc < 0)
@@ -241,7 +242,8 @@ int seg_last_nonzero(int fd, uint64_t from, uint64_t bytes, uint64_t *end, struc
 
 	*end = from;
 	while (rc == E_OK && from < bytes) {
-		size_t n = bytes - from < SEGSCAN_WINDOW ? (size_t)(bytes - from) : SEGSCAN_WINDOW, k;
+		size_t n = bytes - from < SEGSCAN_WINDOW ? (size_t)(bytes - from) : SEGSCAN_WINDOW,
+		       k;
 
 		rc = io_pread_all(fd, mem, n, (off_t)from, err);
 		for (k = rc == E_OK ? n : 0; k > 0 && mem[k - 1] == 0; k--)

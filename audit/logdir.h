@@ -38,13 +38,13 @@ int logdir_parents(int dirfd, const char *name, struct err *err);
 
 /* Scans the frames of one segment through a window. */
 struct segscan {
-	int fd;         /* borrowed */
+	int fd;		/* borrowed */
 	uint64_t bytes; /* file size */
-	uint64_t off;   /* next frame */
-	uint64_t win;   /* file offset of the window */
-	size_t len;     /* bytes in the window */
-	size_t ahead;   /* bytes to read at a time: the window, less for single entries */
-	uint8_t *mem;   /* owned, SEGSCAN_WINDOW */
+	uint64_t off;	/* next frame */
+	uint64_t win;	/* file offset of the window */
+	size_t len;	/* bytes in the window */
+	size_t ahead;	/* bytes to read at a time: the window, less for single entries */
+	uint8_t *mem;	/* owned, SEGSCAN_WINDOW */
 };
 #define SEGSCAN_WINDOW (256u << 10)
 

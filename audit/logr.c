@@ -78,8 +78,10 @@ static int refresh(struct logr *r, struct err *err)
 	r->seg = more;
 	for (size_t i = 0; i < d.n; i++)
 		if (r->n == 0 || d.first[i] > r->seg[r->n - 1].first) {
-			r->seg[r->n++] = (struct seg){.first = d.first[i], .next = d.first[i],
-						      .scanned = SEG_HEADER, .fd = -1};
+			r->seg[r->n++] = (struct seg){.first = d.first[i],
+						      .next = d.first[i],
+						      .scanned = SEG_HEADER,
+						      .fd = -1};
 		}
 	logdir_free(&d);
 	return E_OK;
@@ -142,7 +144,8 @@ static int walk(struct logr *r, struct seg *s, uint64_t from, uint64_t at, uint6
 		}
 		if (rc < 0)
 			return rc == E_NOTFOUND ? err_set(err, E_RANGE, "no entry %llu",
-							  (unsigned long long)index) : rc;
+							  (unsigned long long)index)
+						: rc;
 		if (f->kind == SEG_ENTRY && f->seq != at)
 			return err_set(err, E_FORMAT, "entry out of sequence at byte %llu",
 				       (unsigned long long)off);

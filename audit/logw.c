@@ -39,8 +39,7 @@ static int begin_segment(struct logw *w, const struct merkle *at, struct err *er
 	memcpy(h.origin, w->origin, SHA256_BYTES);
 	seg_header_put(&h, head);
 	buf_put(&b, head, sizeof(head));
-	seg_frame_put(&b, SEG_FRONTIER, w->size, w->node,
-		      span_of(peaks, merkle_pack(at, peaks)));
+	seg_frame_put(&b, SEG_FRONTIER, w->size, w->node, span_of(peaks, merkle_pack(at, peaks)));
 	rc = buf_ok(&b) ? io_pwrite_all(w->fd, b.p, b.n, 0, err)
 			: err_set(err, E_NOMEM, "no memory for a segment header");
 	w->off = b.n;
@@ -256,8 +255,7 @@ struct span logw_checkpoint(const struct logw *w)
 int logw_entry(struct logw *w, uint64_t index, struct buf *out, struct err *err)
 {
 	if (index >= w->size)
-		return err_set(err, E_RANGE, "no committed entry %llu",
-			       (unsigned long long)index);
+		return err_set(err, E_RANGE, "no committed entry %llu", (unsigned long long)index);
 	return logr_entry(w->logr, index, out, err);
 }
 
@@ -285,8 +283,8 @@ static int root_at(struct logw *w, uint64_t size, uint8_t out[MERKLE_HASH])
 
 /* The old root comes from the same tile files as the proof, so for an older tree the chain to the
  * committed root is checked as well. */
-static bool proof_holds(struct logw *w, uint64_t index, uint64_t size,
-			const struct merkle_proof *p, struct err *err)
+static bool proof_holds(struct logw *w, uint64_t index, uint64_t size, const struct merkle_proof *p,
+			struct err *err)
 {
 	uint8_t leaf[MERKLE_HASH], root[MERKLE_HASH];
 	struct merkle_proof c;

@@ -25,28 +25,29 @@
 struct logw;
 
 struct logw_opts {
-	const char *dir;        /* the log folder; made 0700 when absent. dirfd wins when >= 0 */
-	int dirfd;              /* folder descriptor (borrowed, duplicated), or -1 */
-	const char *origin;     /* checkpoint origin = key name, at most NOTE_NAME_MAX bytes */
-	const uint8_t *seckey;  /* libsodium Ed25519 secret key, 64 bytes; copied to guarded memory */
+	const char *dir;	/* the log folder; made 0700 when absent. dirfd wins when >= 0 */
+	int dirfd;		/* folder descriptor (borrowed, duplicated), or -1 */
+	const char *origin;	/* checkpoint origin = key name, at most NOTE_NAME_MAX bytes */
+	const uint8_t *seckey;	/* Ed25519 secret key, 64 bytes; copied to guarded memory */
 	uint64_t segment_bytes; /* 0 = SEG_DEFAULT; multiple of 4096 within SEG_MIN..SEG_MAX */
-	unsigned spares;        /* segments allocated ahead; 0 = 1, at most 8 */
-	uint16_t node;          /* node id, 0 in this version */
+	unsigned spares;	/* segments allocated ahead; 0 = 1, at most 8 */
+	uint16_t node;		/* node id, 0 in this version */
 };
 
 /* What open found; the owner appends log.start / log.recovered accordingly. */
 struct logw_report {
-	bool created;           /* there was no log */
-	bool clean;             /* the last run ended with logw_close(clean) */
-	uint64_t size;          /* entries now */
+	bool created;		/* there was no log */
+	bool clean;		/* the last run ended with logw_close(clean) */
+	uint64_t size;		/* entries now */
 	uint64_t dropped_bytes; /* torn tail removed behind the last commit */
 	char file[SEG_NAME_MAX];
-	uint64_t offset;        /* where the torn tail began */
+	uint64_t offset; /* where the torn tail began */
 };
 
 /* Opens or creates; locks the folder against a second writer (E_BUSY). Recovers a torn tail: reads
  * the last segment only, keeps up to the last whole commit, zeroes the rest. Damage below a
- * signed checkpoint is E_CRYPTO: refused, err names file and byte. Another key or origin: E_DENIED. */
+ * signed checkpoint is E_CRYPTO: refused, err names file and byte. Another key or origin: E_DENIED.
+ */
 int logw_open(const struct logw_opts *o, struct logw **out, struct logw_report *rep,
 	      struct err *err);
 
@@ -69,11 +70,11 @@ void logw_release(struct logw *w, uint64_t bytes);
 /* Unreserved and reserved bytes in allocated files. */
 void logw_space(const struct logw *w, uint64_t *free_bytes, uint64_t *reserved);
 
-uint64_t logw_next(const struct logw *w);  /* index the next append gets */
-uint64_t logw_size(const struct logw *w);  /* committed entries */
+uint64_t logw_next(const struct logw *w);			 /* index the next append gets */
+uint64_t logw_size(const struct logw *w);			 /* committed entries */
 void logw_root(const struct logw *w, uint8_t root[MERKLE_HASH]); /* of logw_size() */
 bool logw_poisoned(const struct logw *w);
-uint64_t logw_commits(const struct logw *w); /* since open */
+uint64_t logw_commits(const struct logw *w);	    /* since open */
 const struct vkey *logw_vkey(const struct logw *w); /* borrows */
 /* Signed checkpoint of the last commit; valid until the next commit. */
 struct span logw_checkpoint(const struct logw *w);

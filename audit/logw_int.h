@@ -14,31 +14,34 @@
 
 struct logw {
 	int dirfd, lockfd;
-	int fd;                       /* current segment, or -1 when none has been begun */
-	uint64_t bytes;               /* its size */
-	uint64_t ordinal, off;        /* its number; where the next frame goes */
-	uint64_t segment_bytes;       /* for new ones */
-	unsigned spares, spare_next;  /* allocated ahead: wanted; next free number */
-	struct { unsigned n; uint64_t bytes; } spare[8]; /* what there is, oldest first */
+	int fd;			     /* current segment, or -1 when none has been begun */
+	uint64_t bytes;		     /* its size */
+	uint64_t ordinal, off;	     /* its number; where the next frame goes */
+	uint64_t segment_bytes;	     /* for new ones */
+	unsigned spares, spare_next; /* allocated ahead: wanted; next free number */
+	struct {
+		unsigned n;
+		uint64_t bytes;
+	} spare[8]; /* what there is, oldest first */
 	unsigned nspare;
 	uint16_t node;
 	bool poisoned;
-	bool closed;                  /* a STOP frame is the last one */
+	bool closed; /* a STOP frame is the last one */
 
-	struct merkle tree;           /* with what is buffered */
-	uint64_t size;                /* committed */
-	uint8_t root[MERKLE_HASH];    /* committed */
-	struct buf group;             /* ENTRY frames not yet committed */
+	struct merkle tree;	   /* with what is buffered */
+	uint64_t size;		   /* committed */
+	uint8_t root[MERKLE_HASH]; /* committed */
+	struct buf group;	   /* ENTRY frames not yet committed */
 	uint32_t count;
 	uint8_t (*leaf)[MERKLE_HASH]; /* of the buffered entries */
 	uint32_t leaf_cap;
 	uint64_t reserved, commits;
-	uint64_t published;           /* size of the folder's checkpoint file */
-	uint64_t bundles;             /* entries in bundles that are written and durable */
+	uint64_t published; /* size of the folder's checkpoint file */
+	uint64_t bundles;   /* entries in bundles that are written and durable */
 
-	struct buf note;              /* signed checkpoint of (size, root) */
+	struct buf note; /* signed checkpoint of (size, root) */
 	struct vkey key;
-	uint8_t *sk;                  /* guarded memory */
+	uint8_t *sk; /* guarded memory */
 	uint8_t origin[SHA256_BYTES];
 	struct tiles tiles;
 	struct logr *logr;

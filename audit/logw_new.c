@@ -47,8 +47,9 @@ static int open_folder(struct logw *w, const struct logw_opts *o, struct err *er
 	if (w->lockfd < 0)
 		return err_sys(err, "open the log's lock");
 	if (flock(w->lockfd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? err_set(err, E_BUSY, "another process writes this log")
-					    : err_sys(err, "lock the log");
+		return errno == EWOULDBLOCK
+			   ? err_set(err, E_BUSY, "another process writes this log")
+			   : err_sys(err, "lock the log");
 	return E_OK;
 }
 

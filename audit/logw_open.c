@@ -20,11 +20,11 @@
 #define SECTOR 512u
 
 struct found {
-	struct merkle tree;     /* after the last whole group */
-	uint64_t end;           /* first byte behind it; 0 = no whole group */
-	uint64_t damage;        /* where reading stopped */
+	struct merkle tree; /* after the last whole group */
+	uint64_t end;	    /* first byte behind it; 0 = no whole group */
+	uint64_t damage;    /* where reading stopped */
 	uint64_t ordinal;
-	bool stop;              /* the last whole group is a STOP frame */
+	bool stop; /* the last whole group is a STOP frame */
 	char note[CHECKPOINT_NOTE_MAX];
 	size_t note_n;
 };
@@ -148,16 +148,19 @@ static int judge_tail(struct logw *w, int fd, uint64_t from, uint64_t bytes, uin
 					      err) == E_NOTFOUND;
 
 		if (!last || signed_size > size || !lost_sector(fd, from, at))
-			return err_set(err, E_CRYPTO, "%s is damaged at byte %llu, below the signed "
-				       "checkpoint of %llu entries", name,
-				       (unsigned long long)damage, (unsigned long long)found);
+			return err_set(err, E_CRYPTO,
+				       "%s is damaged at byte %llu, below the signed "
+				       "checkpoint of %llu entries",
+				       name, (unsigned long long)damage, (unsigned long long)found);
 	} else if (rc != E_NOTFOUND) {
 		return rc;
 	}
 	if (signed_size > size)
-		return err_set(err, E_CRYPTO, "%s ends at entry %llu, but a checkpoint of %llu "
-			       "entries was signed (byte %llu)", name, (unsigned long long)size,
-			       (unsigned long long)signed_size, (unsigned long long)damage);
+		return err_set(err, E_CRYPTO,
+			       "%s ends at entry %llu, but a checkpoint of %llu "
+			       "entries was signed (byte %llu)",
+			       name, (unsigned long long)size, (unsigned long long)signed_size,
+			       (unsigned long long)damage);
 	return E_OK;
 }
 
@@ -270,8 +273,10 @@ static int recover_segments(struct logw *w, const struct logdir *d, uint64_t sig
 	if (rc != E_NOTFOUND)
 		return rc;
 	if (signed_size > 0)
-		return err_set(err, E_CRYPTO, "no entries are left, but a checkpoint of %llu was "
-			       "signed", (unsigned long long)signed_size);
+		return err_set(err, E_CRYPTO,
+			       "no entries are left, but a checkpoint of %llu was "
+			       "signed",
+			       (unsigned long long)signed_size);
 	merkle_init(&w->tree);
 	merkle_empty(w->root);
 	rep->created = true;
@@ -318,7 +323,8 @@ static int published(struct logw *w, uint64_t *size, uint8_t root[MERKLE_HASH], 
 	if (rc == E_OK) {
 		rc = checkpoint_open(buf_span(&b), &w->key, &cp, err);
 		if (rc == E_NOTFOUND)
-			rc = err_set(err, E_DENIED, "the folder's checkpoint is signed by another "
+			rc = err_set(err, E_DENIED,
+				     "the folder's checkpoint is signed by another "
 				     "key");
 		else if (rc < 0)
 			err_prefix(err, "checkpoint");

@@ -244,8 +244,8 @@ static bool check_from_zero(const uint8_t old_root[MERKLE_HASH], uint64_t size,
 }
 
 bool merkle_check_consistency(uint64_t old, const uint8_t old_root[MERKLE_HASH], uint64_t size,
-			      const uint8_t root[MERKLE_HASH],
-			      const uint8_t (*proof)[MERKLE_HASH], size_t n)
+			      const uint8_t root[MERKLE_HASH], const uint8_t (*proof)[MERKLE_HASH],
+			      size_t n)
 {
 	uint8_t fr[MERKLE_HASH], sr[MERKLE_HASH];
 	uint64_t fn, sn;

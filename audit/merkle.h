@@ -57,7 +57,7 @@ int merkle_prove_consistency(merkle_node_fn node, void *ctx, uint64_t old, uint6
 bool merkle_check(const uint8_t leaf[MERKLE_HASH], uint64_t index, uint64_t size,
 		  const uint8_t (*proof)[MERKLE_HASH], size_t n, const uint8_t root[MERKLE_HASH]);
 bool merkle_check_consistency(uint64_t old, const uint8_t old_root[MERKLE_HASH], uint64_t size,
-			      const uint8_t root[MERKLE_HASH],
-			      const uint8_t (*proof)[MERKLE_HASH], size_t n);
+			      const uint8_t root[MERKLE_HASH], const uint8_t (*proof)[MERKLE_HASH],
+			      size_t n);
 
 #endif

@@ -69,8 +69,8 @@ long note_unbase64(struct span s, uint8_t *out, size_t cap)
 	for (size_t i = 0; i < s.n; i++) /* libsodium takes some bytes >= 0x80 for '/' */
 		if ((unsigned char)s.p[i] >= 0x80)
 			return -1;
-	if (sodium_base642bin(out, cap, s.p, s.n, NULL, &n, &end,
-			      sodium_base64_VARIANT_ORIGINAL) != 0 ||
+	if (sodium_base642bin(out, cap, s.p, s.n, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) !=
+		0 ||
 	    end != s.p + s.n)
 		return -1;
 	return (long)n;
@@ -142,8 +142,8 @@ static bool cosignature_ok(const struct vkey *k, struct span text, const uint8_t
 	buf_fmt(&m, "cosignature/v1\ntime %llu\n",
 		(unsigned long long)((uint64_t)get_be32(sig) << 32 | get_be32(sig + 4)));
 	buf_span_put(&m, text);
-	ok = buf_ok(&m) && crypto_sign_verify_detached(sig + 8, (const uint8_t *)m.p, m.n,
-						       k->pub) == 0;
+	ok = buf_ok(&m) &&
+	     crypto_sign_verify_detached(sig + 8, (const uint8_t *)m.p, m.n, k->pub) == 0;
 	buf_free(&m);
 	return ok;
 }
@@ -152,8 +152,8 @@ static bool signature_ok(const struct vkey *k, struct span text, const uint8_t *
 {
 	if (k->type == VKEY_COSIGNATURE)
 		return cosignature_ok(k, text, sig, n);
-	return n == 64 && crypto_sign_verify_detached(sig, (const uint8_t *)text.p, text.n,
-						      k->pub) == 0;
+	return n == 64 &&
+	       crypto_sign_verify_detached(sig, (const uint8_t *)text.p, text.n, k->pub) == 0;
 }
 
 /* Splits at the last empty line; also the character rules. */

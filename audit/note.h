@@ -13,8 +13,8 @@
 #include "err.h"
 #include "span.h"
 
-#define NOTE_NAME_MAX 127      /* bytes; the format sets no bound */
-#define NOTE_MAX (1u << 20)    /* bytes of a whole note */
+#define NOTE_NAME_MAX 127   /* bytes; the format sets no bound */
+#define NOTE_MAX (1u << 20) /* bytes of a whole note */
 #define NOTE_SIGS_MAX 100
 #define VKEY_TEXT_MAX (NOTE_NAME_MAX + 56)
 
@@ -39,7 +39,7 @@ bool vkey_eq(const struct vkey *a, const struct vkey *b);
 
 struct note {
 	struct span text;  /* signed bytes with their last LF; borrows the input */
-	unsigned sigs;     /* signature lines */
+	unsigned sigs;	   /* signature lines */
 	uint64_t verified; /* bit i: keys[i] signed it */
 };
 

@@ -45,8 +45,7 @@ static int put_bundle(struct tiles *t, uint64_t index, unsigned width, int fd, b
 	return rc;
 }
 
-static int write_bundle(struct tiles *t, uint64_t index, unsigned width, bool sync,
-			struct err *err)
+static int write_bundle(struct tiles *t, uint64_t index, unsigned width, bool sync, struct err *err)
 {
 	char path[TILE_PATH_MAX], tmp[TILE_PATH_MAX + 4];
 	int fd, rc;
@@ -122,7 +121,8 @@ static int settle_tile(struct tiles *t, unsigned level, uint64_t index, struct e
 		return E_OK;
 	t->cache_level = -1;
 	rc = tiles_node(t, level * 8, index * TILE_WIDTH, h);
-	return rc < 0 ? err_set(err, rc, "a tile cannot be made") : sync_path(t, (int)level, index, 0, err);
+	return rc < 0 ? err_set(err, rc, "a tile cannot be made")
+		      : sync_path(t, (int)level, index, 0, err);
 }
 
 static int publish_level(struct tiles *t, unsigned level, uint64_t from, struct err *err)

@@ -15,9 +15,9 @@
 #define RECEIPT_MAX (256u << 10)
 
 struct receipt {
-	struct buf file;          /* owned: the proof's text */
-	struct tlog_proof p;      /* borrows file */
-	struct buf entry;         /* owned: the entry in extra, empty when there is none */
+	struct buf file;     /* owned: the proof's text */
+	struct tlog_proof p; /* borrows file */
+	struct buf entry;    /* owned: the entry in extra, empty when there is none */
 	bool has_prompt, has_output;
 	uint8_t prompt_salt[32], output_salt[32];
 };
@@ -35,8 +35,8 @@ int receipt_check(const struct receipt *r, struct span entry, const struct vkey 
 /* The commitment of doc/formats.md 4: SHA-256("sallyport/commit/v1\n" || salt || bytes). */
 void receipt_commitment(const uint8_t salt[32], struct span bytes, uint8_t out[32]);
 
-/* A POSIX shell script that does the same with openssl, base64 and awk alone; etc/check-receipt.sh is
- * this text. Static. */
+/* A POSIX shell script that does the same with openssl, base64 and awk alone; etc/check-receipt.sh
+ * is this text. Static. */
 const char *receipt_script(void);
 
 #endif

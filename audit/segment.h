@@ -64,14 +64,15 @@ struct seg_frame {
 	uint64_t seq;
 	uint16_t node;
 	struct span payload; /* borrows */
-	uint32_t size;       /* header and payload */
+	uint32_t size;	     /* header and payload */
 };
 
 /* Appends a frame. */
 void seg_frame_put(struct buf *b, enum seg_kind kind, uint64_t seq, uint16_t node,
 		   struct span payload);
 /* Reads the frame at the start of s. E_OK; E_NOTFOUND when the header is all zero (end of data);
- * E_TRUNC when s ends before the frame does (more bytes may mend it); E_FORMAT when it is damaged. */
+ * E_TRUNC when s ends before the frame does (more bytes may mend it); E_FORMAT when it is damaged.
+ */
 int seg_frame_parse(struct span s, struct seg_frame *out);
 
 struct seg_commit {

@@ -37,13 +37,14 @@ struct tile_pending {
 	tile_hashes h;
 };
 
-/* The right edge of the tree: the incomplete tile of every level, in memory. Full tiles are files. */
+/* The right edge of the tree: the incomplete tile of every level, in memory. Full tiles are files.
+ */
 struct tiles {
-	int dirfd;          /* borrowed */
-	struct logr *logr;  /* borrowed: entries, to mend tiles from */
+	int dirfd;	   /* borrowed */
+	struct logr *logr; /* borrowed: entries, to mend tiles from */
 	uint64_t size;
 	uint64_t files_bad; /* tile files that could not be written (mended when needed) */
-	bool distrust;      /* make tiles from entries even where files exist */
+	bool distrust;	    /* make tiles from entries even where files exist */
 	tile_hashes *edge[TILE_LEVELS];
 	struct tile_pending *pending; /* owned, TILES_PENDING of them, or NULL */
 	unsigned npending;

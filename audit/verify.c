@@ -38,8 +38,8 @@ void verify_finding(struct verify_result *r, enum verify_code code, uint64_t ind
 void verify_bad(struct walk *w, uint64_t byte, const char *what)
 {
 	verify_finding(w->r, VERIFY_TAMPERED, w->tree.size, w->file, byte,
-		       "%s: %s at byte %llu (entry %llu)", w->file, what,
-		       (unsigned long long)byte, (unsigned long long)w->tree.size);
+		       "%s: %s at byte %llu (entry %llu)", w->file, what, (unsigned long long)byte,
+		       (unsigned long long)w->tree.size);
 }
 
 /* Called whenever the tree has a size that a watched head has. */
@@ -55,8 +55,8 @@ static void pass_heads(struct walk *w)
 		if (memcmp(root, w->watch[i].root, MERKLE_HASH) != 0)
 			verify_finding(w->r, VERIFY_TAMPERED, w->tree.size, w->watch[i].file, 0,
 				       "the log is not the one of %s: its first %llu entries have "
-				       "another root", w->watch[i].file,
-				       (unsigned long long)w->tree.size);
+				       "another root",
+				       w->watch[i].file, (unsigned long long)w->tree.size);
 	}
 }
 
@@ -104,8 +104,7 @@ static bool take_commit(struct walk *w, const struct seg_frame *f)
 
 	merkle_root(&w->tree, root);
 	if (seg_commit_parse(f, &c) < 0 || c.count != w->count || c.size != w->tree.size ||
-	    memcmp(c.root, root, MERKLE_HASH) != 0 ||
-	    seg_commit_check(&c, &w->r->key, NULL) < 0)
+	    memcmp(c.root, root, MERKLE_HASH) != 0 || seg_commit_check(&c, &w->r->key, NULL) < 0)
 		return false;
 	buf_reset(&w->note);
 	buf_span_put(&w->note, c.note);
@@ -173,7 +172,8 @@ static bool check_head(struct walk *w, int fd, uint64_t bytes, bool last)
 		if (at == SEG_HEADER + b.n)
 			w->good_end = at;
 		else if (last)
-			verify_judge(w, fd, at, bytes, true); /* its first group may be the torn one */
+			verify_judge(w, fd, at, bytes,
+				     true); /* its first group may be the torn one */
 		else
 			verify_bad(w, at, "damaged segment header");
 	}
@@ -245,7 +245,8 @@ static void check_frames(struct walk *w, int fd, uint64_t bytes, bool last)
 	else if (w->r->live && last && p.stuck <= 20)
 		rewind_group(w); /* being written all the time: not yet part of the log */
 	else if (why == E_BUG || why == E_IO)
-		verify_bad(w, s.off, why == E_IO ? "unreadable" : "a frame that does not belong there");
+		verify_bad(w, s.off,
+			   why == E_IO ? "unreadable" : "a frame that does not belong there");
 	else
 		verify_judge(w, fd, s.off, bytes, last);
 	segscan_free(&s);
@@ -290,7 +291,8 @@ static void check_spares(struct walk *w, const struct logdir *d)
 		    seg_zero_tail(fd, 0, (uint64_t)sb.st_size, &nz, NULL) == E_OK &&
 		    nz < (uint64_t)sb.st_size && faccessat(w->dirfd, name, F_OK, 0) == 0)
 			verify_finding(w->r, VERIFY_TAMPERED, w->tree.size, name, nz,
-				       "%s is not empty at byte %llu", name, (unsigned long long)nz);
+				       "%s is not empty at byte %llu", name,
+				       (unsigned long long)nz);
 		close(fd);
 	}
 }
@@ -327,7 +329,8 @@ static bool read_heads(struct walk *w, struct span since)
 		return false;
 	}
 	if (rc < 0)
-		verify_finding(w->r, VERIFY_TAMPERED, 0, "since", 0, "the remembered checkpoint was "
+		verify_finding(w->r, VERIFY_TAMPERED, 0, "since", 0,
+			       "the remembered checkpoint was "
 			       "not signed by this log's key");
 	else
 		add_watch(w, &cp, "since");
@@ -389,7 +392,8 @@ static bool walk_init(struct walk *w, int dirfd, struct verify_result *r)
 	w->pairs = pairing_new();
 	if (w->leaf == NULL || w->pairs == NULL)
 		verify_finding(r, VERIFY_USAGE, 0, NULL, 0, "no memory");
-	return w->leaf != NULL && w->pairs != NULL && side_init(&w->side, dirfd, r->live, r) == E_OK;
+	return w->leaf != NULL && w->pairs != NULL &&
+	       side_init(&w->side, dirfd, r->live, r) == E_OK;
 }
 
 enum verify_code verify_log(int dirfd, const struct verify_opts *o, struct verify_result *r)

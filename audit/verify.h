@@ -16,28 +16,30 @@
 enum verify_code { VERIFY_OK = 0, VERIFY_TAMPERED = 1, VERIFY_INCOMPLETE = 2, VERIFY_USAGE = 3 };
 
 struct verify_opts {
-	const struct vkey *key; /* the log's key, pinned; NULL: genesis.json, else vkey in the folder */
-	struct span since;      /* a remembered signed checkpoint; empty: none */
+	const struct vkey
+	    *key;	   /* the log's key, pinned; NULL: genesis.json, else vkey in the folder */
+	struct span since; /* a remembered signed checkpoint; empty: none */
 };
 
 struct verify_result {
 	enum verify_code code;
 	uint64_t records, commits, segments, tiles, bundles;
 	uint64_t intents, outcomes, in_flight;
-	bool clean;             /* ends with a closing STOP frame */
-	bool live;              /* a writer holds the folder's lock */
-	bool pinned;            /* the key came from the caller */
-	uint64_t torn_bytes;    /* behind the last commit */
-	uint64_t checkpoint;    /* size of the folder's checkpoint file, 0 = none */
-	bool bad;               /* first_bad is set */
+	bool clean;	     /* ends with a closing STOP frame */
+	bool live;	     /* a writer holds the folder's lock */
+	bool pinned;	     /* the key came from the caller */
+	uint64_t torn_bytes; /* behind the last commit */
+	uint64_t checkpoint; /* size of the folder's checkpoint file, 0 = none */
+	bool bad;	     /* first_bad is set */
 	struct {
-		uint64_t index; /* first entry that is not what was signed, or the tree size there */
+		uint64_t
+		    index; /* first entry that is not what was signed, or the tree size there */
 		char file[96];
 		uint64_t byte;
 	} first_bad;
 	struct vkey key;
 	uint8_t root[MERKLE_HASH];
-	char text[256];         /* one line for people: what is wrong */
+	char text[256]; /* one line for people: what is wrong */
 };
 
 /* Always fills *out; gives out->code. */

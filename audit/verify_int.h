@@ -23,9 +23,13 @@ struct side {
 	int dirfd;
 	bool live;
 	struct verify_result *r;
-	uint64_t size;                  /* leaves taken */
+	uint64_t size; /* leaves taken */
 	tile_hashes *edge[TILE_LEVELS];
-	struct { int fd; unsigned width; uint64_t off; } bundle[8]; /* open for the bundle at hand */
+	struct {
+		int fd;
+		unsigned width;
+		uint64_t off;
+	} bundle[8]; /* open for the bundle at hand */
 	unsigned nbundle;
 };
 int side_init(struct side *s, int dirfd, bool live, struct verify_result *r);
@@ -46,17 +50,17 @@ struct watch {
 struct walk {
 	int dirfd;
 	struct verify_result *r;
-	struct merkle tree, good;       /* with the open group; after the last whole one */
-	uint64_t good_end;              /* in the segment at hand */
+	struct merkle tree, good; /* with the open group; after the last whole one */
+	uint64_t good_end;	  /* in the segment at hand */
 	uint64_t ordinal;
-	bool stop;                      /* the last whole group was a STOP */
-	uint32_t count;                 /* entries in the open group */
-	struct buf group;               /* their bytes: u32 length || entry */
+	bool stop;	  /* the last whole group was a STOP */
+	uint32_t count;	  /* entries in the open group */
+	struct buf group; /* their bytes: u32 length || entry */
 	uint8_t (*leaf)[MERKLE_HASH];
 	struct watch watch[2];
 	unsigned nwatch;
-	struct buf cp;                  /* the folder's checkpoint file */
-	struct buf note;                /* the last commit's note */
+	struct buf cp;	 /* the folder's checkpoint file */
+	struct buf note; /* the last commit's note */
 	struct pairing *pairs;
 	struct side side;
 	char file[SEG_NAME_MAX];

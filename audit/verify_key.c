@@ -54,10 +54,11 @@ bool verify_pick_key(int dirfd, const struct verify_opts *o, struct verify_resul
 	else
 		ok = false;
 	if (!ok && (have != E_NOTFOUND || born != E_NOTFOUND))
-		verify_finding(r, VERIFY_TAMPERED, 0, have == E_NOTFOUND ? LOG_GENESIS : LOG_VKEY, 0,
-			       "the log's key cannot be read from the folder");
+		verify_finding(r, VERIFY_TAMPERED, 0, have == E_NOTFOUND ? LOG_GENESIS : LOG_VKEY,
+			       0, "the log's key cannot be read from the folder");
 	else if (!ok)
-		verify_finding(r, VERIFY_USAGE, 0, NULL, 0, "no log here: neither segments with a "
+		verify_finding(r, VERIFY_USAGE, 0, NULL, 0,
+			       "no log here: neither segments with a "
 			       "key file nor --vkey");
 	else if (have != E_NOTFOUND)
 		check_vkey_file(buf_span(&text), &r->key, r);

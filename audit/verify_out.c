@@ -49,7 +49,8 @@ void verify_json(const struct verify_result *r, struct buf *b)
 
 void verify_text(const struct verify_result *r, struct buf *b)
 {
-	buf_fmt(b, "VERIFY %s: %llu entries, %llu commits signed by %s%s, %llu segments, %llu tiles, "
+	buf_fmt(b,
+		"VERIFY %s: %llu entries, %llu commits signed by %s%s, %llu segments, %llu tiles, "
 		"%llu bundles, %llu intents, %llu outcomes",
 		name_of(r->code), (unsigned long long)r->records, (unsigned long long)r->commits,
 		r->key.name[0] ? r->key.name : "?", r->pinned ? "" : " (key from the folder)",

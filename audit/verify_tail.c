@@ -1,6 +1,6 @@
-/* verify_tail.c - is damage a torn tail or an offence; see verify_int.h. A crash can tear only the last
- * group, so whatever lies below a signed head, or in a segment that another follows, was durable
- * once. */
+/* verify_tail.c - is damage a torn tail or an offence; see verify_int.h. A crash can tear only the
+ * last group, so whatever lies below a signed head, or in a segment that another follows, was
+ * durable once. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -102,9 +102,10 @@ void verify_judge(struct walk *w, int fd, uint64_t off, uint64_t bytes, bool las
 	} else {
 		seg_last_nonzero(fd, first, bytes, &stop, NULL);
 		w->r->torn_bytes = stop - first;
-		verify_finding(w->r, VERIFY_INCOMPLETE, w->tree.size, w->file, exact,
-			       "%s has a torn tail of %llu bytes from byte %llu on: what stood there "
-			       "was never committed, or is damaged", w->file,
-			       (unsigned long long)(stop - first), (unsigned long long)first);
+		verify_finding(
+		    w->r, VERIFY_INCOMPLETE, w->tree.size, w->file, exact,
+		    "%s has a torn tail of %llu bytes from byte %llu on: what stood there "
+		    "was never committed, or is damaged",
+		    w->file, (unsigned long long)(stop - first), (unsigned long long)first);
 	}
 }

@@ -37,8 +37,10 @@ static void differs(struct side *s, int level, uint64_t index, unsigned width, u
 	char path[TILE_PATH_MAX];
 
 	tile_path(level, index, width, path);
-	verify_finding(s->r, VERIFY_TAMPERED, entry, path, byte, "%s differs from the log at byte "
-		       "%llu", path, (unsigned long long)byte);
+	verify_finding(s->r, VERIFY_TAMPERED, entry, path, byte,
+		       "%s differs from the log at byte "
+		       "%llu",
+		       path, (unsigned long long)byte);
 }
 
 /* Compares one tile file of n hashes. */

@@ -1,6 +1,6 @@
-/* bench_log.c - durable records a second through the log writer, beside a bare group commit (one pwrite
- * and one fdatasync for as many bytes) in the same folder, interleaved round by round, since the time
- * of an fsync changes by the minute. bench_log [DIR [ROUNDS [GROUP]]] */
+/* bench_log.c - durable records a second through the log writer, beside a bare group commit (one
+ * pwrite and one fdatasync for as many bytes) in the same folder, interleaved round by round, since
+ * the time of an fsync changes by the minute. bench_log [DIR [ROUNDS [GROUP]]] */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,9 +119,10 @@ int main(int argc, char **argv)
 	qsort(a, rounds, sizeof(a[0]), by_size);
 	qsort(b, rounds, sizeof(b[0]), by_size);
 	qsort(q, rounds, sizeof(q[0]), by_size);
-	printf("durable records/s, %u in flight, %u bytes, medians of %u rounds: log %.0f, bare group "
-	       "commit %.0f, ratio %.2f\n", group, BYTES, rounds, a[rounds / 2], b[rounds / 2],
-	       q[rounds / 2]);
+	printf(
+	    "durable records/s, %u in flight, %u bytes, medians of %u rounds: log %.0f, bare group "
+	    "commit %.0f, ratio %.2f\n",
+	    group, BYTES, rounds, a[rounds / 2], b[rounds / 2], q[rounds / 2]);
 	say_proofs(w);
 	logw_close(w, true, NULL);
 	say_verify(dir);

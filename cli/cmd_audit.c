@@ -1,5 +1,5 @@
-/* cmd_audit.c - `sallyport audit verify|tail`: the book, read from its folder; no daemon is asked. Exit codes of
- * verify: 0 ok, 1 tampered, 2 incomplete, 3 usage. */
+/* cmd_audit.c - `sallyport audit verify|tail`: the book, read from its folder; no daemon is asked.
+ * Exit codes of verify: 0 ok, 1 tampered, 2 incomplete, 3 usage. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +20,14 @@
 
 static int usage(bool asked)
 {
-	fputs("usage: sallyport audit verify [DIR] [--vkey KEY] [--since CHECKPOINT] [--decisions] [-o json]\n"
+	fputs("usage: sallyport audit verify [DIR] [--vkey KEY] [--since CHECKPOINT] [--decisions] "
+	      "[-o json]\n"
 	      "       sallyport audit tail [DIR] [-n N] [-f] [-o json]\n"
-	      "DIR is the log folder (default: the realm's log, with the key its genesis names). --vkey pins the log's key (text or file);\n"
+	      "DIR is the log folder (default: the realm's log, with the key its genesis names). "
+	      "--vkey pins the log's key (text or file);\n"
 	      "--since proves that the log still holds what a remembered checkpoint file signed.\n"
-	      "--decisions also recomputes from the log who may do what: each statement, signature and quorum.\n"
+	      "--decisions also recomputes from the log who may do what: each statement, signature "
+	      "and quorum.\n"
 	      "verify exits 0 ok, 1 tampered, 2 incomplete, 3 usage.\n",
 	      asked ? stdout : stderr);
 	return asked ? 0 : VERIFY_USAGE;
@@ -111,7 +114,8 @@ static bool realm_key(struct vkey *key)
 	if (cli.realm == NULL)
 		return false;
 	snprintf(path, sizeof(path), "%s/genesis.json", cli.realm);
-	ok = io_read_file(path, 1u << 20, &b, NULL) == E_OK && verify_genesis_key(buf_span(&b), key);
+	ok =
+	    io_read_file(path, 1u << 20, &b, NULL) == E_OK && verify_genesis_key(buf_span(&b), key);
 	buf_free(&b);
 	return ok;
 }

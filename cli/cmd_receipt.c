@@ -1,5 +1,5 @@
-/* cmd_receipt.c - `sallyport receipt check|show|script`: proof of one answer, offline. check keeps the exit
- * codes of audit verify: 0 ok, 1 tampered, 2 incomplete, 3 usage. */
+/* cmd_receipt.c - `sallyport receipt check|show|script`: proof of one answer, offline. check keeps
+ * the exit codes of audit verify: 0 ok, 1 tampered, 2 incomplete, 3 usage. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,10 @@ static int usage(bool asked)
 	fputs("usage: sallyport receipt check FILE --vkey KEY [--entry FILE] [-o json]\n"
 	      "       sallyport receipt show FILE|ID [-o json]\n"
 	      "       sallyport receipt script > check-receipt.sh\n"
-	      "check: is the entry in the log that KEY (text or file) signed? Exit 0 yes, 1 no, 2 the\n"
-	      "receipt ends early, 3 usage. show: what a receipt says, unchecked; an ID asks the daemon.\n"
+	      "check: is the entry in the log that KEY (text or file) signed? Exit 0 yes, 1 no, 2 "
+	      "the\n"
+	      "receipt ends early, 3 usage. show: what a receipt says, unchecked; an ID asks the "
+	      "daemon.\n"
 	      "script: a shell script that checks receipts with openssl, base64 and awk alone.\n",
 	      asked ? stdout : stderr);
 	return asked ? 0 : VERIFY_USAGE;
@@ -175,8 +177,8 @@ static int show(const char *what)
 int cmd_receipt(int argc, char **argv)
 {
 	const char *entry = NULL, *key = NULL, *pos[1];
-	const struct opt opts[] = {{"entry", false, &entry, NULL, 0}, {"vkey", false, &key, NULL, 0},
-				   {0}};
+	const struct opt opts[] = {
+	    {"entry", false, &entry, NULL, 0}, {"vkey", false, &key, NULL, 0}, {0}};
 	unsigned npos;
 
 	if (cli.help || argc < 2)

@@ -1,5 +1,6 @@
-/* fz_note.c - notes, verifier keys, checkpoints, proofs, receipts, entries, tile paths of any bytes: what
- * parses is written again as the same bytes, and nothing verifies that no key signed. */
+/* fz_note.c - notes, verifier keys, checkpoints, proofs, receipts, entries, tile paths of any
+ * bytes: what parses is written again as the same bytes, and nothing verifies that no key signed.
+ */
 #include "checkpoint.h"
 #include "entry.h"
 #include "log.h"

@@ -1,5 +1,5 @@
-/* fz_segment.c - segment files of any bytes: headers, frames, commits, the search for a commit, and the
- * streaming scanner, which must see what the whole-buffer parser sees. */
+/* fz_segment.c - segment files of any bytes: headers, frames, commits, the search for a commit, and
+ * the streaming scanner, which must see what the whole-buffer parser sees. */
 #include <sys/mman.h>
 #include <unistd.h>
 

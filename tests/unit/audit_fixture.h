@@ -51,7 +51,10 @@ static inline void fix_init(struct fix *f)
 
 static inline int fix_try_open(struct fix *f, uint64_t seg)
 {
-	struct logw_opts o = {.dir = f->dir, .dirfd = -1, .origin = FIX_ORIGIN, .seckey = f->sk,
+	struct logw_opts o = {.dir = f->dir,
+			      .dirfd = -1,
+			      .origin = FIX_ORIGIN,
+			      .seckey = f->sk,
 			      .segment_bytes = seg};
 
 	memset(&f->err, 0, sizeof(f->err));
@@ -84,12 +87,13 @@ static inline void fix_done(struct fix *f)
 /* The bytes of made entry i: JSON as the daemon would write, of varying length. */
 static inline struct span fix_entry(uint64_t i, char mem[512])
 {
-	int n = snprintf(mem, 512, "{\"boot\":\"bot_x\",\"n\":%llu,\"pad\":\"%.*s\",\"t\":\"test\"}",
-			 (unsigned long long)i, (int)(i * 37 % 300),
-			 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-			 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-			 "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-			 "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd");
+	int n = snprintf(
+	    mem, 512, "{\"boot\":\"bot_x\",\"n\":%llu,\"pad\":\"%.*s\",\"t\":\"test\"}",
+	    (unsigned long long)i, (int)(i * 37 % 300),
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	    "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+	    "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd");
 
 	return span_of(mem, (size_t)n);
 }

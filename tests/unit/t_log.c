@@ -58,7 +58,8 @@ static void entries_come_back_after_a_clean_stop_and_a_new_start(void **st)
 		assert_int_equal(f.rep.clean, run != 3);
 		assert_int_equal(f.rep.dropped_bytes, 0);
 		check_entries(&f, run * 150);
-		assert_int_equal(checkpoint_open(logw_checkpoint(f.w), logw_vkey(f.w), &cp, NULL), 0);
+		assert_int_equal(checkpoint_open(logw_checkpoint(f.w), logw_vkey(f.w), &cp, NULL),
+				 0);
 		assert_int_equal(cp.size, run * 150);
 		assert_memory_equal(cp.root, want, 32);
 	}
@@ -404,19 +405,19 @@ static void absurd_entries_are_refused(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(entries_come_back_after_a_clean_stop_and_a_new_start),
-		cmocka_unit_test(a_second_writer_is_refused),
-		cmocka_unit_test(another_key_or_origin_is_refused),
-		cmocka_unit_test(every_entry_has_a_proof_at_every_size_behind_it),
-		cmocka_unit_test(a_receipt_is_a_whole_proof_against_the_signed_head),
-		cmocka_unit_test(a_torn_tail_is_dropped_and_counted),
-		cmocka_unit_test(damage_below_a_signed_commit_is_refused_not_dropped),
-		cmocka_unit_test(a_log_shorter_than_its_published_checkpoint_is_refused),
-		cmocka_unit_test(an_unsynced_group_with_lost_sectors_is_dropped),
-		cmocka_unit_test(segments_follow_one_another_and_tiles_are_made),
-		cmocka_unit_test(missing_and_damaged_tiles_are_mended_from_the_entries),
-		cmocka_unit_test(reserved_room_is_there_when_nothing_else_is),
-		cmocka_unit_test(absurd_entries_are_refused),
+	    cmocka_unit_test(entries_come_back_after_a_clean_stop_and_a_new_start),
+	    cmocka_unit_test(a_second_writer_is_refused),
+	    cmocka_unit_test(another_key_or_origin_is_refused),
+	    cmocka_unit_test(every_entry_has_a_proof_at_every_size_behind_it),
+	    cmocka_unit_test(a_receipt_is_a_whole_proof_against_the_signed_head),
+	    cmocka_unit_test(a_torn_tail_is_dropped_and_counted),
+	    cmocka_unit_test(damage_below_a_signed_commit_is_refused_not_dropped),
+	    cmocka_unit_test(a_log_shorter_than_its_published_checkpoint_is_refused),
+	    cmocka_unit_test(an_unsynced_group_with_lost_sectors_is_dropped),
+	    cmocka_unit_test(segments_follow_one_another_and_tiles_are_made),
+	    cmocka_unit_test(missing_and_damaged_tiles_are_mended_from_the_entries),
+	    cmocka_unit_test(reserved_room_is_there_when_nothing_else_is),
+	    cmocka_unit_test(absurd_entries_are_refused),
 	};
 
 	if (sodium_init() < 0)

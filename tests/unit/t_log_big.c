@@ -1,5 +1,5 @@
-/* t_log_big.c - a log of 70,001 entries: the tile layout of C2SP tlog-tiles, proofs, verification, and
- * that the verifier's memory does not grow with the log. */
+/* t_log_big.c - a log of 70,001 entries: the tile layout of C2SP tlog-tiles, proofs, verification,
+ * and that the verifier's memory does not grow with the log. */
 #include "audit_fixture.h"
 
 #include <fcntl.h>
@@ -113,9 +113,17 @@ static void verification_needs_little_memory_at_any_size(void **st)
 
 static void paths_are_strict(void **st)
 {
-	static const char *const bad[] = {"tile/0/x001/x234/067.p/", "tile/0/x001", "tile/64/x001/002",
-					  "tile/0/000.p/0", "tile/0/000.p/256", "tile/00/000",
-					  "tile/0/1", "tile/0/x000/001", "tile/-1/000", "x", ""};
+	static const char *const bad[] = {"tile/0/x001/x234/067.p/",
+					  "tile/0/x001",
+					  "tile/64/x001/002",
+					  "tile/0/000.p/0",
+					  "tile/0/000.p/256",
+					  "tile/00/000",
+					  "tile/0/1",
+					  "tile/0/x000/001",
+					  "tile/-1/000",
+					  "x",
+					  ""};
 	char path[TILE_PATH_MAX];
 	uint64_t index;
 	unsigned w;
@@ -137,10 +145,10 @@ static void paths_are_strict(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tiles_lie_as_the_format_says),
-		cmocka_unit_test(proofs_reach_from_every_part),
-		cmocka_unit_test(verification_needs_little_memory_at_any_size),
-		cmocka_unit_test(paths_are_strict),
+	    cmocka_unit_test(tiles_lie_as_the_format_says),
+	    cmocka_unit_test(proofs_reach_from_every_part),
+	    cmocka_unit_test(verification_needs_little_memory_at_any_size),
+	    cmocka_unit_test(paths_are_strict),
 	};
 
 	if (sodium_init() < 0)

@@ -139,10 +139,10 @@ static void a_failed_fsync_is_not_retried(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_eio_anywhere_loses_nothing_acknowledged),
-		cmocka_unit_test(one_enospc_anywhere_loses_nothing_acknowledged),
-		cmocka_unit_test(a_disk_that_stays_full_loses_nothing_acknowledged),
-		cmocka_unit_test(a_failed_fsync_is_not_retried),
+	    cmocka_unit_test(one_eio_anywhere_loses_nothing_acknowledged),
+	    cmocka_unit_test(one_enospc_anywhere_loses_nothing_acknowledged),
+	    cmocka_unit_test(a_disk_that_stays_full_loses_nothing_acknowledged),
+	    cmocka_unit_test(a_failed_fsync_is_not_retried),
 	};
 
 	if (sodium_init() < 0)

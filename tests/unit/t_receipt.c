@@ -1,5 +1,5 @@
-/* t_receipt.c - receipts verify with our code and without it; wrong ones do not (audit/receipt.h), and
- * entries are built and checked as doc/formats.md 4 says (audit/entry.h). */
+/* t_receipt.c - receipts verify with our code and without it; wrong ones do not (audit/receipt.h),
+ * and entries are built and checked as doc/formats.md 4 says (audit/entry.h). */
 #include "audit_fixture.h"
 
 #include <sys/wait.h>
@@ -113,8 +113,8 @@ static void no_flipped_byte_of_a_receipt_is_taken(void **st)
 		rc = receipt_parse(span_of(proof.p, n), &r, NULL);
 		assert_true(rc == E_FORMAT || rc == E_TRUNC || rc == E_OK);
 		if (rc == E_OK)
-			assert_true(receipt_check(&r, span_of(NULL, 0), logw_vkey(f.w), NULL,
-						  NULL) < 0);
+			assert_true(
+			    receipt_check(&r, span_of(NULL, 0), logw_vkey(f.w), NULL, NULL) < 0);
 		receipt_free(&r);
 	}
 }
@@ -136,8 +136,8 @@ static int script(const char *proof_file, const char *key, const char *entry_fil
 	char cmd[2000];
 	int st;
 
-	snprintf(cmd, sizeof(cmd), "sh %s/script.sh %s '%s' %s >%s/out 2>&1", f.dir, proof_file, key,
-		 entry_file, f.dir);
+	snprintf(cmd, sizeof(cmd), "sh %s/script.sh %s '%s' %s >%s/out 2>&1", f.dir, proof_file,
+		 key, entry_file, f.dir);
 	st = system(cmd);
 	return WIFEXITED(st) ? WEXITSTATUS(st) : 127;
 }
@@ -165,12 +165,12 @@ static void the_printed_script_checks_it_with_openssl_alone(void **st)
 	assert_int_equal(script(good, buf_cstr(&key), ent), 0);
 	assert_int_equal(script(good, buf_cstr(&key), ""), 0);
 	assert_int_equal(script(good, buf_cstr(&key), wrong), 1);
-	assert_int_equal(script(good, "x+00000000+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx", ent),
-			 1);
+	assert_int_equal(
+	    script(good, "x+00000000+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx", ent), 1);
 	assert_int_equal(logw_receipt(f.w, 299, span_of(NULL, 0), &p2, NULL), E_OK);
 	write_file("small.tlog-proof", p2.p, p2.n, small);
 	assert_int_equal(script(small, buf_cstr(&key), ent), 1); /* entry 100 is not entry 299 */
-	for (size_t i = 0; i < proof.n; i += 83) { /* extra's own salts aside */
+	for (size_t i = 0; i < proof.n; i += 83) {		 /* extra's own salts aside */
 		if (proof.p + i < strstr(buf_cstr(&proof), "\nindex ") && i > 24)
 			continue;
 		proof.p[i] ^= 2;
@@ -207,29 +207,35 @@ static void foreign_proofs_verify_with_the_script(void **st)
 	if (stat(path, &sb) < 0 || system("openssl version >/dev/null 2>&1") != 0)
 		skip();
 	/* entry 7 of that log, cut out of its bundle by its length prefixes */
-	snprintf(cmd, sizeof(cmd),
-		 "cd %s && b=%s/tessera_log/tile/entries/000.p/15; o=0; n=0; "
-		 "while [ $n -lt 7 ]; do l=$(od -An -tu1 -j $o -N 2 $b | awk '{print $1*256+$2}'); "
-		 "o=$((o+2+l)); n=$((n+1)); done; "
-		 "l=$(od -An -tu1 -j $o -N 2 $b | awk '{print $1*256+$2}'); "
-		 "tail -c +$((o+3)) $b | head -c $l > e7; "
-		 "sh script.sh %s/proofs/ok-7-of-8.tlog-proof %s/tessera_log/vkey.txt e7 >/dev/null && "
-		 "! sh script.sh %s/proofs/bad-wrong-index.tlog-proof %s/tessera_log/vkey.txt e7 >/dev/null",
-		 f.dir, path, path, path, path, path);
+	snprintf(
+	    cmd, sizeof(cmd),
+	    "cd %s && b=%s/tessera_log/tile/entries/000.p/15; o=0; n=0; "
+	    "while [ $n -lt 7 ]; do l=$(od -An -tu1 -j $o -N 2 $b | awk '{print $1*256+$2}'); "
+	    "o=$((o+2+l)); n=$((n+1)); done; "
+	    "l=$(od -An -tu1 -j $o -N 2 $b | awk '{print $1*256+$2}'); "
+	    "tail -c +$((o+3)) $b | head -c $l > e7; "
+	    "sh script.sh %s/proofs/ok-7-of-8.tlog-proof %s/tessera_log/vkey.txt e7 >/dev/null && "
+	    "! sh script.sh %s/proofs/bad-wrong-index.tlog-proof %s/tessera_log/vkey.txt e7 "
+	    ">/dev/null",
+	    f.dir, path, path, path, path, path);
 	assert_int_equal(system(cmd), 0);
 }
 
 static void entries_are_built_sorted_and_checked_by_type(void **st)
 {
 	static const char *const bad[] = {
-		"", "{}", "[]", "nonsense", "{\"t\":\"log.stop\"}",
-		"{\"boot\":\"b\",\"clean\":true,\"t\":\"log.stop\",\"ts\":1,\"v\":2}",
-		"{\"boot\":\"b\",\"clean\":1,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
-		"{\"boot\":\"b\",\"clean\":true,\"more\":1,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
-		"{\"boot\":\"b\", \"clean\":true,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
-		"{\"clean\":true,\"boot\":\"b\",\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
-		"{\"boot\":\"b\",\"clean\":true,\"clean\":true,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
-		"{\"boot\":\"b\",\"clean\":true,\"t\":\"log.unheard\",\"ts\":1,\"v\":1}",
+	    "",
+	    "{}",
+	    "[]",
+	    "nonsense",
+	    "{\"t\":\"log.stop\"}",
+	    "{\"boot\":\"b\",\"clean\":true,\"t\":\"log.stop\",\"ts\":1,\"v\":2}",
+	    "{\"boot\":\"b\",\"clean\":1,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
+	    "{\"boot\":\"b\",\"clean\":true,\"more\":1,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
+	    "{\"boot\":\"b\", \"clean\":true,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
+	    "{\"clean\":true,\"boot\":\"b\",\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
+	    "{\"boot\":\"b\",\"clean\":true,\"clean\":true,\"t\":\"log.stop\",\"ts\":1,\"v\":1}",
+	    "{\"boot\":\"b\",\"clean\":true,\"t\":\"log.unheard\",\"ts\":1,\"v\":1}",
 	};
 	struct buf b = BUF_INIT(4096);
 	struct entry_look l;
@@ -238,8 +244,9 @@ static void entries_are_built_sorted_and_checked_by_type(void **st)
 	entry_init(&e, "log.stop", "bot_1", 99);
 	entry_bool(&e, "clean", true);
 	assert_int_equal(entry_put(&e, &b, NULL), E_OK);
-	assert_string_equal(buf_cstr(&b),
-			    "{\"boot\":\"bot_1\",\"clean\":true,\"t\":\"log.stop\",\"ts\":99,\"v\":1}");
+	assert_string_equal(
+	    buf_cstr(&b),
+	    "{\"boot\":\"bot_1\",\"clean\":true,\"t\":\"log.stop\",\"ts\":99,\"v\":1}");
 	assert_int_equal(entry_check(buf_span(&b), NULL), E_OK);
 	assert_true(entry_peek(buf_span(&b), &l));
 	assert_true(span_eq(l.t, SPAN_LIT("log.stop")) && l.ts == 99 && l.v == 1);
@@ -256,14 +263,14 @@ static void entries_are_built_sorted_and_checked_by_type(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_receipt_proves_its_entry_and_no_other),
-		cmocka_unit_test(the_comment_of_a_stream_is_a_receipt_too),
-		cmocka_unit_test(no_flipped_byte_of_a_receipt_is_taken),
-		cmocka_unit_test(a_commitment_opens_with_its_salt),
-		cmocka_unit_test(the_printed_script_checks_it_with_openssl_alone),
-		cmocka_unit_test(the_script_in_etc_is_the_printed_one),
-		cmocka_unit_test(foreign_proofs_verify_with_the_script),
-		cmocka_unit_test(entries_are_built_sorted_and_checked_by_type),
+	    cmocka_unit_test(a_receipt_proves_its_entry_and_no_other),
+	    cmocka_unit_test(the_comment_of_a_stream_is_a_receipt_too),
+	    cmocka_unit_test(no_flipped_byte_of_a_receipt_is_taken),
+	    cmocka_unit_test(a_commitment_opens_with_its_salt),
+	    cmocka_unit_test(the_printed_script_checks_it_with_openssl_alone),
+	    cmocka_unit_test(the_script_in_etc_is_the_printed_one),
+	    cmocka_unit_test(foreign_proofs_verify_with_the_script),
+	    cmocka_unit_test(entries_are_built_sorted_and_checked_by_type),
 	};
 
 	if (sodium_init() < 0)

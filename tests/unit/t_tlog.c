@@ -223,8 +223,10 @@ static void notes_open_as_their_authors_say(void **st)
 		int rc, wanted;
 
 		for (size_t k = 0; k < n; k++)
-			assert_int_equal(vkey_parse(span_cstr(json_string_value(
-							json_array_get(v, k))), &keys[k], NULL), 0);
+			assert_int_equal(
+			    vkey_parse(span_cstr(json_string_value(json_array_get(v, k))), &keys[k],
+				       NULL),
+			    0);
 		if (b64) {
 			buf_grow(&note, strlen(b64));
 			len = note_unbase64(span_cstr(b64), (uint8_t *)note.p, note.n);
@@ -233,9 +235,10 @@ static void notes_open_as_their_authors_say(void **st)
 		} else {
 			buf_puts(&note, str(c, "note"));
 		}
-		wanted = strcmp(want, "ok") == 0 ? E_OK
+		wanted = strcmp(want, "ok") == 0			? E_OK
 			 : strcmp(want, "no-verifiable-signature") == 0 ? E_NOTFOUND
-			 : strcmp(want, "invalid-signature") == 0 ? E_CRYPTO : E_FORMAT;
+			 : strcmp(want, "invalid-signature") == 0	? E_CRYPTO
+									: E_FORMAT;
 		rc = note_open(buf_span(&note), keys, n, &out, NULL);
 		if (rc != wanted)
 			fail_msg("%s: %s, wanted %s", str(c, "name"), err_name(rc), want);
@@ -253,8 +256,7 @@ static void signing_gives_the_reference_line(void **st)
 	uint8_t raw[33], pk[32], sk[64];
 	struct vkey k;
 
-	assert_int_equal(note_unbase64(span_cstr(strstr(str(s, "skey"), "a3+") + 3), raw, 33),
-			 33);
+	assert_int_equal(note_unbase64(span_cstr(strstr(str(s, "skey"), "a3+") + 3), raw, 33), 33);
 	crypto_sign_seed_keypair(pk, sk, raw + 1);
 	assert_int_equal(vkey_make("PeterNeumann", VKEY_ED25519, pk, &k, NULL), E_OK);
 	assert_int_equal(note_sign(span_cstr(str(s, "text")), &k, sk, &out, NULL), E_OK);
@@ -297,16 +299,17 @@ static void vkeys_parse_strictly(void **st)
 	char hex[9];
 	size_t i;
 
-	json_array_foreach(json_object_get(j, "good"), i, c)
-		one_vkey_and_its_mutations(str(c, "vkey"),
-					   (int)json_integer_value(json_object_get(c, "type")));
+	json_array_foreach(json_object_get(j, "good"), i, c) one_vkey_and_its_mutations(
+	    str(c, "vkey"), (int)json_integer_value(json_object_get(c, "type")));
 	json_array_foreach(json_object_get(j, "bad"), i, c)
-		assert_true(vkey_parse(span_cstr(json_string_value(c)), &k, NULL) < 0);
+	    assert_true(vkey_parse(span_cstr(json_string_value(c)), &k, NULL) < 0);
 	json_array_foreach(json_object_get(j, "key_ids"), i, c)
 	{
 		unhex(str(c, "pub_hex"), pub, 32);
-		assert_int_equal(vkey_make(str(c, "name"), (uint8_t)json_integer_value(
-						json_object_get(c, "type")), pub, &k, NULL), E_OK);
+		assert_int_equal(vkey_make(str(c, "name"),
+					   (uint8_t)json_integer_value(json_object_get(c, "type")),
+					   pub, &k, NULL),
+				 E_OK);
 		sodium_bin2hex(hex, sizeof(hex), k.id, 4);
 		assert_string_equal(hex, str(c, "key_id_hex"));
 	}
@@ -345,10 +348,10 @@ static void checkpoints_parse_strictly(void **st)
 	size_t i;
 
 	json_array_foreach(json_object_get(j, "ok"), i, c)
-		assert_int_equal(checkpoint_parse(span_cstr(str(c, "text")), &cp, NULL), E_OK);
-	json_array_foreach(json_object_get(j, "bad"), i, c)
-		if (checkpoint_parse(span_cstr(str(c, "text")), &cp, NULL) == E_OK)
-			fail_msg("taken: %s", str(c, "why"));
+	    assert_int_equal(checkpoint_parse(span_cstr(str(c, "text")), &cp, NULL), E_OK);
+	json_array_foreach(json_object_get(j, "bad"), i,
+			   c) if (checkpoint_parse(span_cstr(str(c, "text")), &cp, NULL) == E_OK)
+	    fail_msg("taken: %s", str(c, "why"));
 	json_decref(j);
 }
 
@@ -373,11 +376,17 @@ static void proof_files_verify_against_a_foreign_log_and_bad_ones_do_not(void **
 		unsigned entry;
 		bool ok;
 	} files[] = {
-		{"ok-0-of-1", 0, true}, {"ok-0-of-15", 0, true}, {"ok-14-of-15", 14, true},
-		{"ok-7-of-8", 7, true}, {"ok-9-of-11", 9, true}, {"ok-extra", 5, true},
-		{"bad-checkpoint-other-size", 7, false}, {"bad-header", 7, false},
-		{"bad-leading-zero-index", 7, false}, {"bad-short-hash", 7, false},
-		{"bad-wrong-index", 7, false},
+	    {"ok-0-of-1", 0, true},
+	    {"ok-0-of-15", 0, true},
+	    {"ok-14-of-15", 14, true},
+	    {"ok-7-of-8", 7, true},
+	    {"ok-9-of-11", 9, true},
+	    {"ok-extra", 5, true},
+	    {"bad-checkpoint-other-size", 7, false},
+	    {"bad-header", 7, false},
+	    {"bad-leading-zero-index", 7, false},
+	    {"bad-short-hash", 7, false},
+	    {"bad-wrong-index", 7, false},
 	};
 	struct buf bundle = BUF_INIT(1 << 20), key = BUF_INIT(256), again = BUF_INIT(65536);
 	uint8_t leaf[32], extra[64];
@@ -452,17 +461,17 @@ static void own_checkpoints_round_trip(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hashes_equal_the_reference_tree),
-		cmocka_unit_test(inclusion_vectors_agree),
-		cmocka_unit_test(consistency_vectors_agree),
-		cmocka_unit_test(every_proof_of_every_small_tree_verifies_and_a_wrong_one_does_not),
-		cmocka_unit_test(notes_open_as_their_authors_say),
-		cmocka_unit_test(signing_gives_the_reference_line),
-		cmocka_unit_test(vkeys_parse_strictly),
-		cmocka_unit_test(cosignatures_verify),
-		cmocka_unit_test(checkpoints_parse_strictly),
-		cmocka_unit_test(proof_files_verify_against_a_foreign_log_and_bad_ones_do_not),
-		cmocka_unit_test(own_checkpoints_round_trip),
+	    cmocka_unit_test(hashes_equal_the_reference_tree),
+	    cmocka_unit_test(inclusion_vectors_agree),
+	    cmocka_unit_test(consistency_vectors_agree),
+	    cmocka_unit_test(every_proof_of_every_small_tree_verifies_and_a_wrong_one_does_not),
+	    cmocka_unit_test(notes_open_as_their_authors_say),
+	    cmocka_unit_test(signing_gives_the_reference_line),
+	    cmocka_unit_test(vkeys_parse_strictly),
+	    cmocka_unit_test(cosignatures_verify),
+	    cmocka_unit_test(checkpoints_parse_strictly),
+	    cmocka_unit_test(proof_files_verify_against_a_foreign_log_and_bad_ones_do_not),
+	    cmocka_unit_test(own_checkpoints_round_trip),
 	};
 	const char *shared = getenv("SALLYPORT_SHARED");
 	char probe[700];

@@ -44,7 +44,8 @@ static void small_log(struct fix *f, bool clean)
 	fix_init(f);
 	assert_int_equal(fix_try_open(f, SEG_MIN), E_OK);
 	for (unsigned k = 0; k < 15; k++) {
-		int n = snprintf(mem, sizeof(mem), "{\"boot\":\"bot_x\",\"n\":%u,\"pad\":\"%0120u\",\"t\":\"test\"}",
+		int n = snprintf(mem, sizeof(mem),
+				 "{\"boot\":\"bot_x\",\"n\":%u,\"pad\":\"%0120u\",\"t\":\"test\"}",
 				 k, k);
 
 		assert_int_equal(logw_append(f->w, span_of(mem, (size_t)n), &i, &f->err), E_OK);
@@ -124,8 +125,8 @@ static void flip_file(struct fix *f, const char *name)
 	assert_int_equal(pread(fd, mem, (size_t)sb.st_size, 0), sb.st_size);
 	for (off_t at = 0; at < sb.st_size; at++)
 		/* of long runs of zeros only some, unless asked for all; fewer where it is slow */
-		if (full || ((mem[at] || at % 17 == 0 || (at > 8 && mem[at - 8])) &&
-			     at % stride == 0))
+		if (full ||
+		    ((mem[at] || at % 17 == 0 || (at > 8 && mem[at - 8])) && at % stride == 0))
 			flip_one(f, fd, name, at, (uint8_t)(1u << (at % 8)));
 	free(mem);
 	close(fd);
@@ -457,16 +458,16 @@ static void a_folder_without_a_log_is_a_usage_error(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sound_logs_verify_open_closed_and_grown),
-		cmocka_unit_test(every_flipped_byte_of_a_closed_log_is_found_and_named),
-		cmocka_unit_test(a_crashed_log_is_incomplete_at_most_in_its_last_group),
-		cmocka_unit_test(swapped_and_removed_records_are_found_though_every_sum_is_right),
-		cmocka_unit_test(missing_and_exchanged_segments_are_found),
-		cmocka_unit_test(a_rollback_or_fork_is_found_by_a_remembered_checkpoint),
-		cmocka_unit_test(a_log_signed_by_another_key_is_found_when_the_key_is_pinned),
-		cmocka_unit_test(intents_and_outcomes_are_counted_and_matched),
-		cmocka_unit_test(verify_beside_a_busy_writer_says_ok_each_time),
-		cmocka_unit_test(a_folder_without_a_log_is_a_usage_error),
+	    cmocka_unit_test(sound_logs_verify_open_closed_and_grown),
+	    cmocka_unit_test(every_flipped_byte_of_a_closed_log_is_found_and_named),
+	    cmocka_unit_test(a_crashed_log_is_incomplete_at_most_in_its_last_group),
+	    cmocka_unit_test(swapped_and_removed_records_are_found_though_every_sum_is_right),
+	    cmocka_unit_test(missing_and_exchanged_segments_are_found),
+	    cmocka_unit_test(a_rollback_or_fork_is_found_by_a_remembered_checkpoint),
+	    cmocka_unit_test(a_log_signed_by_another_key_is_found_when_the_key_is_pinned),
+	    cmocka_unit_test(intents_and_outcomes_are_counted_and_matched),
+	    cmocka_unit_test(verify_beside_a_busy_writer_says_ok_each_time),
+	    cmocka_unit_test(a_folder_without_a_log_is_a_usage_error),
 	};
 
 	if (sodium_init() < 0)
