@@ -139,6 +139,7 @@ struct store {
 	uint32_t told_why;
 	uint64_t started_at, beat_at, beat_seq;
 	int64_t clock_off, clock_base; /* wall - monotonic, last seen and at the last good time */
+	int64_t clock_shift;	       /* 0 but in tests */
 	bool clock_bad;
 	uint64_t poisoned_at;
 	uint64_t drain_by;

@@ -18,9 +18,15 @@ static struct store *the_store(struct role *r)
 	return role_get_user(r);
 }
 
+/* The wall clock; a test build can make it step. */
+static int64_t wall(struct store *s)
+{
+	return clock_wall_ms() + s->clock_shift;
+}
+
 int64_t store_now(struct store *s)
 {
-	int64_t now = clock_wall_ms();
+	int64_t now = wall(s);
 
 	if (now > s->last_ms)
 		s->last_ms = now;
@@ -101,10 +107,14 @@ void store_beat(struct store *s, uint64_t now_ms)
 
 static void watch_clock(struct store *s, uint64_t now_ms)
 {
-	int64_t off = clock_wall_ms() - (int64_t)clock_mono_ms(), delta = off - s->clock_off;
+	int64_t off, delta;
 	char mem[EV_MAX];
 	struct buf b = BUF_FIXED(mem, sizeof(mem));
 
+	if (FAULT("store.clock"))
+		s->clock_shift += 2ll * JUMP_STOP_MS;
+	off = wall(s) - (int64_t)clock_mono_ms();
+	delta = off - s->clock_off;
 	s->clock_off = off;
 	if (delta > JUMP_MS || delta < -JUMP_MS) {
 		log_ev(LOG_WARN_LV, "clock_jump", "delta_ms=%lld", (long long)delta);

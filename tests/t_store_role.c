@@ -376,6 +376,26 @@ static void beats_go_on_and_say_when_there_is_no_engine(void **st)
 	stop_clean(); /* what it took with it was settled as unknown: intents = outcomes */
 }
 
+static void a_large_step_of_the_clock_stops_readiness_and_is_recorded(void **st)
+{
+#ifdef SP_FAULT
+	uint64_t end = clock_mono_ms() + 6000;
+
+	assert_int_equal(drv_stop(&d), 0);
+	d.fault = "store.clock:60";
+	assert_true(drv_start(&d, true));
+	good_request();
+	while (!(d.reasons & NR_CLOCK) && clock_mono_ms() < end)
+		drv_poll(&d, 20);
+	assert_true(d.reasons & NR_CLOCK);
+	assert_false(d.ready);
+	stop_clean();
+	assert_int_equal(drv_count(&d, "clock.jump"), 1);
+#else
+	skip();
+#endif
+}
+
 static void a_failing_disk_ends_the_process_and_loses_nothing(void **st)
 {
 #ifdef SP_FAULT
@@ -430,6 +450,7 @@ int main(int argc, char **argv)
 	    CASE(balances_in_the_database_follow_the_log),
 	    CASE(suspension_stops_what_runs_within_a_second),
 	    CASE(beats_go_on_and_say_when_there_is_no_engine),
+	    CASE(a_large_step_of_the_clock_stops_readiness_and_is_recorded),
 	    CASE(a_failing_disk_ends_the_process_and_loses_nothing),
 	};
 
