@@ -11,3 +11,11 @@ libdb_a_SOURCES = db/authority.h db/db.h db/db_priv.h db/queries.h db/open.c db/
 	db/path.c db/admin.c db/verify.c
 libdb_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DB) -iquote db $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 DB_LIBS = libdb.a libvetting.a $(BASE_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/t_db
+TESTS += tests/unit/t_db
+tests_unit_t_db_SOURCES = tests/unit/t_db.c
+tests_unit_t_db_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DB) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_t_db_LDADD = $(DB_LIBS) $(CMOCKA_LIBS)
+endif
