@@ -14,7 +14,9 @@ void ep_receipt(struct gate *g, struct http_req *q)
 	if (!id_parse("rcp", id, &m.of) && !id_parse("req", id, &m.of)) {
 		gate_refuse(
 		    g, q, RS_NOT_FOUND, NULL,
-		    "A receipt's id is rcp_ and 26 characters, as x-sallyport-receipt said.");
+		    gate_say(
+			q, "A receipt's id is rcp_ and 26 characters, as x-sallyport-receipt said.",
+			"Mã biên nhận gồm rcp_ và 26 ký tự, như trong x-sallyport-receipt."));
 		return;
 	}
 	gr = greq_new(g, q, GK_RECEIPT);

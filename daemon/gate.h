@@ -80,6 +80,11 @@ void gate_headers(struct http_req *q, const struct greq *gr, struct reply *r);
 /* Answers with an error before store was asked: counted, reported by FLOOD. */
 void gate_refuse(struct gate *g, struct http_req *q, enum reason code, const char *param,
 		 const char *detail);
+/* A detail in the client's language. */
+static inline const char *gate_say(const struct http_req *q, const char *en, const char *vi)
+{
+	return http_vietnamese(q) ? vi : en;
+}
 /* Ends gr with an error: an HTTP answer, or an event when its stream has begun. */
 void gate_fail(struct gate *g, struct greq *gr, const struct reply_fault *f);
 void gate_answer_json(struct http_req *q, const struct greq *gr, struct buf *body); /* takes body */

@@ -58,8 +58,11 @@ bool gate_has_key(struct gate *g, struct http_req *q)
 	if (b->ok)
 		return true;
 	gate_refuse(g, q, RS_BAD_KEY, NULL,
-		    b->present ? "It must be: Authorization: Bearer sp_..."
-			       : "No key was sent; send it as: Authorization: Bearer sp_...");
+		    b->present
+			? gate_say(q, "It must be: Authorization: Bearer sp_...",
+				   "Khóa phải có dạng: Authorization: Bearer sp_...")
+			: gate_say(q, "No key was sent; send it as: Authorization: Bearer sp_...",
+				   "Chưa gửi khóa; hãy gửi dạng: Authorization: Bearer sp_..."));
 	return false;
 }
 

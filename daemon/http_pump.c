@@ -97,7 +97,10 @@ static void refuse(struct http_conn *c, int status, enum reason code, enum stric
 		conn_end(c);
 		return;
 	}
-	f.detail = status == 408 ? "The request took too long to arrive." : strict_text(why);
+	f.detail = strict_text(why, c->vietnamese);
+	if (status == 408)
+		f.detail = c->vietnamese ? "Yêu cầu đến quá chậm."
+					 : "The request took too long to arrive.";
 	if (why == SW_LARGE)
 		f.detail = NULL;
 	if (c->h->ops.refused)

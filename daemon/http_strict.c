@@ -3,15 +3,15 @@
 
 #include <strings.h>
 
-const char *strict_text(enum strict_why w)
+const char *strict_text(enum strict_why w, bool vietnamese)
 {
-	static const char *const text[] = {
-#define X(name, t) [SW_##name] = t,
+	static const char *const text[][2] = {
+#define X(name, en, vi) [SW_##name] = {en, vi},
 	    STRICT_WHYS(X)
 #undef X
 	};
 
-	return (size_t)w < sizeof(text) / sizeof(text[0]) ? text[w] : "";
+	return (size_t)w < sizeof(text) / sizeof(text[0]) ? text[w][vietnamese] : "";
 }
 
 enum strict_why strict_scan(struct span in, size_t *off, size_t *len)

@@ -13,36 +13,48 @@
 #define STRICT_FIELDS_MAX 100u
 #define STRICT_METHOD_MAX 16u
 
-/* name, what is wrong and what to do (for the client) */
+/* name, what is wrong and what to do (for the client), the same in Vietnamese */
 #define STRICT_WHYS(X)                                                                             \
-	X(OK, "")                                                                                  \
-	X(MORE, "")                                                                                \
-	X(LINE, "The request line must be: METHOD SP /path SP HTTP/1.1.")                          \
-	X(TARGET, "The request target must be a path of printable ASCII that starts with '/'.")    \
-	X(VERSION, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")                                  \
-	X(BARE_LF, "A line ends with LF alone; lines end with CR LF.")                             \
-	X(CONTROL, "The head holds a control character.")                                          \
-	X(FOLD, "A header line is folded; write each header on one line.")                         \
-	X(NAME, "A header name is not a token, or is followed by a space.")                        \
-	X(HOST, "Exactly one Host header with one name is needed.")                                \
-	X(LENGTH, "Content-Length must stand once and hold digits only.")                          \
-	X(BOTH, "Content-Length and Transfer-Encoding may not stand together.")                    \
-	X(CODING, "Transfer-Encoding may only be 'chunked', once, in HTTP/1.1.")                   \
-	X(AUTH, "Authorization may stand only once.")                                              \
-	X(EXPECT, "Expect may only be '100-continue'.")                                            \
-	X(LONG, "The head is longer than 16 KiB.")                                                 \
-	X(MANY, "There are more than 100 headers.")                                                \
-	X(CHUNK, "The chunked body is malformed; extensions and trailers are not accepted.")       \
-	X(EARLY, "Bytes of a next request came before this one was answered.")                     \
-	X(LARGE, "The request body is too large.")
+	X(OK, "", "")                                                                              \
+	X(MORE, "", "")                                                                            \
+	X(LINE, "The request line must be: METHOD SP /path SP HTTP/1.1.",                          \
+	  "Dòng yêu cầu phải là: METHOD SP /path SP HTTP/1.1.")                                    \
+	X(TARGET, "The request target must be a path of printable ASCII that starts with '/'.",    \
+	  "Đích của yêu cầu phải là đường dẫn ASCII in được, bắt đầu bằng '/'.")                   \
+	X(VERSION, "Only HTTP/1.1 and HTTP/1.0 are spoken here.",                                  \
+	  "Ở đây chỉ dùng HTTP/1.1 và HTTP/1.0.")                                                  \
+	X(BARE_LF, "A line ends with LF alone; lines end with CR LF.",                             \
+	  "Có dòng chỉ kết thúc bằng LF; mỗi dòng phải kết thúc bằng CR LF.")                      \
+	X(CONTROL, "The head holds a control character.", "Phần đầu có ký tự điều khiển.")         \
+	X(FOLD, "A header line is folded; write each header on one line.",                         \
+	  "Có tiêu đề bị ngắt dòng; hãy viết mỗi tiêu đề trên một dòng.")                          \
+	X(NAME, "A header name is not a token, or is followed by a space.",                        \
+	  "Tên tiêu đề không hợp lệ hoặc có dấu cách theo sau.")                                   \
+	X(HOST, "Exactly one Host header with one name is needed.",                                \
+	  "Cần đúng một tiêu đề Host với một tên.")                                                \
+	X(LENGTH, "Content-Length must stand once and hold digits only.",                          \
+	  "Content-Length chỉ được có một lần và chỉ gồm chữ số.")                                 \
+	X(BOTH, "Content-Length and Transfer-Encoding may not stand together.",                    \
+	  "Content-Length và Transfer-Encoding không được đi cùng nhau.")                          \
+	X(CODING, "Transfer-Encoding may only be 'chunked', once, in HTTP/1.1.",                   \
+	  "Transfer-Encoding chỉ được là 'chunked', một lần, trong HTTP/1.1.")                     \
+	X(AUTH, "Authorization may stand only once.", "Authorization chỉ được có một lần.")        \
+	X(EXPECT, "Expect may only be '100-continue'.", "Expect chỉ được là '100-continue'.")      \
+	X(LONG, "The head is longer than 16 KiB.", "Phần đầu dài hơn 16 KiB.")                     \
+	X(MANY, "There are more than 100 headers.", "Có hơn 100 tiêu đề.")                         \
+	X(CHUNK, "The chunked body is malformed; extensions and trailers are not accepted.",       \
+	  "Nội dung chunked sai định dạng; không nhận phần mở rộng hay tiêu đề cuối.")             \
+	X(EARLY, "Bytes of a next request came before this one was answered.",                     \
+	  "Yêu cầu tiếp theo đến trước khi yêu cầu này được trả lời.")                             \
+	X(LARGE, "The request body is too large.", "Nội dung yêu cầu quá lớn.")
 
 enum strict_why {
-#define X(name, text) SW_##name,
+#define X(name, en, vi) SW_##name,
 	STRICT_WHYS(X)
 #undef X
 };
 /* Text of a fault; static, never client bytes. */
-const char *strict_text(enum strict_why w);
+const char *strict_text(enum strict_why w, bool vietnamese);
 
 /* Looks for the end of a head in all bytes received so far. *off: start with 0, kept between calls
  * so that no byte is looked at twice. SW_OK: *len bytes are the head with its empty line. SW_MORE.
