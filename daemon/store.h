@@ -98,6 +98,7 @@ struct store {
 	struct receipt_rows *rows; /* not yet handed to the writer */
 	uint64_t rows_at, admin_tick_at;
 	unsigned db_jobs, owed; /* jobs of wr not back; (writer thread) entries not durable */
+	unsigned db_kind[DBJ_ROWS + 1];		/* of them, by kind */
 	bool admin_started, admin_idle, reload; /* reload: writer thread */
 	struct db *db_rd, *db_wr;
 	struct store_admin *admin; /* db writer thread only */

@@ -317,6 +317,7 @@ static void done(struct work_job *w)
 		fatal("admin_start", "why=\"%s\"", j->err.text);
 	pthread_mutex_lock(&s->order);
 	s->db_jobs--;
+	s->db_kind[j->kind]--;
 	s->confirmed = j->confirmed;
 	s->admin_idle = j->idle;
 	if (j->have_set)
@@ -332,11 +333,17 @@ static void done(struct work_job *w)
 	free(j);
 }
 
-static int new_job(struct store *s, enum db_job_kind kind, void *m, int rc, uint64_t index,
-		   bool read_only, bool force)
-{
-	struct db_job *j = calloc(1, sizeof(*j));
+/* Strangers may ask for enrolment: they never keep an officer from stopping somebody. */
+static const unsigned at_once[] = {[DBJ_ADMREQ] = 64, [DBJ_ENROLL] = 16, [DBJ_ROWS] = 0};
 
+static int new_job(struct store *s, enum db_job_kind kind, void *m, int rc, uint64_t index,
+		   bool read_only)
+{
+	struct db_job *j;
+
+	if (at_once[kind] && s->db_kind[kind] >= at_once[kind])
+		return E_BUSY;
+	j = calloc(1, sizeof(*j));
 	must(j != NULL);
 	*j = (struct db_job){.w = {.run = run, .done = done},
 			     .s = s,
@@ -345,25 +352,23 @@ static int new_job(struct store *s, enum db_job_kind kind, void *m, int rc, uint
 			     .rc = rc,
 			     .index = index,
 			     .read_only = read_only};
-	if (work_put(s->wr, &j->w, force) < 0) {
-		free(j);
-		return E_BUSY;
-	}
+	work_put(s->wr, &j->w, true);
+	s->db_kind[kind]++;
 	s->db_jobs++;
 	return E_OK;
 }
 
 static void put_job(struct store *s, enum db_job_kind kind, void *m, int rc, uint64_t index)
 {
-	new_job(s, kind, m, rc, index, false, true);
+	new_job(s, kind, m, rc, index, false);
 }
 
 static void queue_admreq(struct store *s, struct adm_copy *c)
 {
 	struct id req = c->m.req;
 
-	if (new_job(s, DBJ_ADMREQ, c, 0, 0, c->m.verb != AV_STATEMENT && c->m.verb != AV_NONCE,
-		    false) < 0) {
+	if (new_job(s, DBJ_ADMREQ, c, 0, 0, c->m.verb != AV_STATEMENT && c->m.verb != AV_NONCE) <
+	    0) {
 		free(c);
 		store_adm_reply(s, &req, 503, false, SPAN_LIT("{\"error\":\"busy\"}"));
 	}
@@ -416,7 +421,7 @@ void store_on_enroll(struct store *s, const struct msg_ENROLL *m)
 	c->m.code_b.p = c->b;
 	c->has_cert = p->has_cert;
 	memcpy(c->thumb, p->thumb, 32);
-	if (new_job(s, DBJ_ENROLL, c, 0, 0, false, false) < 0) {
+	if (new_job(s, DBJ_ENROLL, c, 0, 0, false) < 0) {
 		free(c);
 		store_deny(s, &m->req, RS_OVERLOADED, 1000, false);
 	}

@@ -66,6 +66,7 @@ struct drv {
 	unsigned in_flight;	/* not DONE, not GONE */
 	unsigned hold_outcomes; /* requests that stay in RUN */
 	uint64_t acks, denies, nacks, revokes, receipts_bad, done;
+	bool lies;     /* this engine lies: its outcomes may be refused */
 	uint64_t lost; /* findings */
 };
 

@@ -209,10 +209,10 @@ static void lies_about_policy_models_and_tokens_do_not_pass(void **st)
 	} while (r->blocked);
 	cap = r->cap;
 	r->out = cap + 1; /* more than was reserved */
+	d.lies = true;
 	d.hold_outcomes = 0;
 	drv_outcome(&d, r, OS_OK);
 	wait_step(r, RQ_GONE);
-	d.lost = 0; /* the driver takes any NACK of an outcome for a loss; here it is the point */
 	good_request();
 	assert_true(drv_count(&d, "peer.odd") >= 2);
 	stop_clean();
@@ -351,6 +351,28 @@ static void suspension_stops_what_runs_within_a_second(void **st)
 	stop_clean();
 }
 
+static void a_flood_of_enrolments_does_not_keep_an_officer_from_stopping(void **st)
+{
+	struct stmt s = {.verb = VB_SUBJECT_SUSPEND, .why = WHY_ABUSE};
+	struct msg_ENROLL m = {.conn = d.conn[0],
+			       .code_a = SPAN_LIT("A-00000-00000-00000-00000-00000-0"),
+			       .code_b = SPAN_LIT("B-00000-00000-00000-00000-00000-0")};
+	uint64_t t0;
+
+	for (int i = 0; i < 3000; i++) {
+		m.req = id_random();
+		CH_SEND(d.gate, ENROLL, &m);
+	}
+	s.target = d.sub;
+	t0 = clock_mono_ms();
+	for (s.ver = 1; s.ver < 6 && drv_statement(&d, 0, &s, span_of(NULL, 0)) != 200; s.ver++)
+		;
+	assert_int_equal(d.status, 200);
+	assert_true(clock_mono_ms() - t0 < 3000);
+	stop_clean();
+	assert_true(drv_count(&d, "refused.aggregate") <= 3);
+}
+
 static void beats_go_on_and_say_when_there_is_no_engine(void **st)
 {
 	uint64_t b0 = d.beats, s0 = d.states;
@@ -449,6 +471,7 @@ int main(int argc, char **argv)
 	    CASE(a_receipt_is_given_to_its_owner_and_verifies),
 	    CASE(balances_in_the_database_follow_the_log),
 	    CASE(suspension_stops_what_runs_within_a_second),
+	    CASE(a_flood_of_enrolments_does_not_keep_an_officer_from_stopping),
 	    CASE(beats_go_on_and_say_when_there_is_no_engine),
 	    CASE(a_large_step_of_the_clock_stops_readiness_and_is_recorded),
 	    CASE(a_failing_disk_ends_the_process_and_loses_nothing),
