@@ -11,6 +11,9 @@
 #include "log.h"
 #include "logw_int.h"
 
+/* At most so many in one logw_publish(): commits wait meanwhile. */
+#define PUBLISH_BUNDLES 4
+
 static int poison(struct logw *w)
 {
 	w->poisoned = true;
@@ -366,7 +369,7 @@ int logw_publish(struct logw *w, struct err *err)
 		return E_OK;
 	if (w->bundles < w->published)
 		w->bundles = w->published;
-	rc = tiles_publish(&w->tiles, w->published, &w->bundles, 16, err);
+	rc = tiles_publish(&w->tiles, w->published, &w->bundles, PUBLISH_BUNDLES, err);
 	if (rc == E_OK)
 		rc = logdir_write(w->dirfd, LOG_CHECKPOINT, buf_span(&w->note), true, err);
 	if (rc == E_OK)

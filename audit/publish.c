@@ -189,6 +189,8 @@ int tiles_publish(struct tiles *t, uint64_t from, uint64_t *bundles, unsigned mo
 	tiles_flush(t);
 	if (full - first > most) {
 		rc = publish_bundles(t, first, first + most, 0, err);
+		for (uint64_t i = first; rc == E_OK && i < first + most; i++)
+			rc = settle_tile(t, 0, i, err);
 		if (rc < 0)
 			return rc;
 		*bundles = (first + most) * TILE_WIDTH;
@@ -197,7 +199,7 @@ int tiles_publish(struct tiles *t, uint64_t from, uint64_t *bundles, unsigned mo
 	}
 	rc = publish_bundles(t, first, full, (unsigned)(t->size % TILE_WIDTH), err);
 	for (unsigned l = 0; rc == E_OK && l < TILE_LEVELS && t->size >> (8 * l) > 0; l++)
-		rc = publish_level(t, l, from, err);
+		rc = publish_level(t, l, l == 0 ? *bundles : from, err);
 	if (rc == E_OK) {
 		*bundles = t->size;
 		drop_replaced(t, from);

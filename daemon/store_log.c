@@ -331,7 +331,9 @@ static void publish(struct slog *s, bool idle)
 	rc = logw_publish(s->cfg.w, &err);
 	if (rc == E_OK)
 		s->published_size = logw_size(s->cfg.w);
-	else if (rc != E_BUSY) /* a part is done; the rest comes at the next calls */
+	else if (rc == E_BUSY) /* a part is done; more in 100 ms, commits go first */
+		s->published_at = now > PUBLISH_BUSY_MS ? now + 100 - PUBLISH_BUSY_MS : 0;
+	else
 		log_ev(LOG_WARN_LV, "log_publish", "why=\"%s\"", err.text);
 }
 
