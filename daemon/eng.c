@@ -10,8 +10,8 @@
 int eng_new(const struct eng_cfg *cfg, struct eng **out, struct err *err)
 {
 	struct eng *g = calloc(1, sizeof(*g));
-	struct engine_cfg ec = {.threads = cfg->threads, .kernel_path = cfg->kernel,
-				.kv_bytes = cfg->kv_bytes};
+	struct engine_cfg ec = {
+	    .threads = cfg->threads, .kernel_path = cfg->kernel, .kv_bytes = cfg->kv_bytes};
 	int rc;
 
 	if (g == NULL)
@@ -38,13 +38,15 @@ void eng_free(struct eng *g)
 
 	if (g == NULL)
 		return;
-	HASH_ITER (hh, g->by_id, rq, tmp)
-		req_free(rq);
-	HASH_ITER (hh, g->grants, gr, gtmp) {
+	HASH_ITER(hh, g->by_id, rq, tmp)
+	req_free(rq);
+	HASH_ITER(hh, g->grants, gr, gtmp)
+	{
 		HASH_DEL(g->grants, gr);
 		free(gr);
 	}
-	HASH_ITER (hh, g->cancels, c, ctmp) {
+	HASH_ITER(hh, g->cancels, c, ctmp)
+	{
 		HASH_DEL(g->cancels, c);
 		free(c);
 	}
@@ -61,9 +63,9 @@ static bool same_file(int a, int b)
 {
 	struct stat x, y;
 
-	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino &&
-	       x.st_size == y.st_size && x.st_mtim.tv_sec == y.st_mtim.tv_sec &&
-	       x.st_mtim.tv_nsec == y.st_mtim.tv_nsec;
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino && x.st_size == y.st_size &&
+	       x.st_mtim.tv_sec == y.st_mtim.tv_sec && x.st_mtim.tv_nsec == y.st_mtim.tv_nsec;
 }
 
 void eng_file(struct eng *g, const char *name, int fd)
@@ -152,17 +154,17 @@ void eng_msg(struct eng *g, enum role_id from, uint16_t type, struct span body, 
 {
 	g->now_ms = now_ms;
 	switch (type) {
-	TAKE(SUBMIT, eng_on_submit(g, &m, fd))
-	TAKE(CREDIT, on_credit(g, &m))
-	TAKE(CANCEL, eng_on_cancel(g, &m))
-	TAKE(SETTINGS, eng_settings(g, &m))
-	TAKE(GRANT, eng_on_grant(g, &m))
-	TAKE(REVOKE, eng_on_revoke(g, &m))
-	TAKE(BEAT, eng_beat(g, m.life_ms, now_ms))
-	TAKE(CLAIMOK, eng_on_claimok(g, &m))
-	TAKE(CLAIMNO, eng_on_claimno(g, &m))
-	TAKE(ACK, eng_on_ack(g, &m))
-	TAKE(NACK, eng_on_nack(g, &m))
+		TAKE(SUBMIT, eng_on_submit(g, &m, fd))
+		TAKE(CREDIT, on_credit(g, &m))
+		TAKE(CANCEL, eng_on_cancel(g, &m))
+		TAKE(SETTINGS, eng_settings(g, &m))
+		TAKE(GRANT, eng_on_grant(g, &m))
+		TAKE(REVOKE, eng_on_revoke(g, &m))
+		TAKE(BEAT, eng_beat(g, m.life_ms, now_ms))
+		TAKE(CLAIMOK, eng_on_claimok(g, &m))
+		TAKE(CLAIMNO, eng_on_claimno(g, &m))
+		TAKE(ACK, eng_on_ack(g, &m))
+		TAKE(NACK, eng_on_nack(g, &m))
 	default:
 		eng_odd(g, from, type, RS_ODD_MESSAGE, NULL);
 	}
@@ -182,8 +184,8 @@ void eng_peer(struct eng *g, enum role_id peer, bool up, uint64_t now_ms)
 		if (up)
 			return;
 		/* every client of it is gone */
-		HASH_ITER (hh, g->by_id, rq, tmp)
-			req_end(rq, OS_CANCELLED, RS_CANCELLED, false);
+		HASH_ITER(hh, g->by_id, rq, tmp)
+		req_end(rq, OS_CANCELLED, RS_CANCELLED, false);
 	}
 }
 

@@ -1,5 +1,5 @@
-/* eng.h - the engine role without its process: requests, models, guard, records. engine_role.c gives
- * it messages and threads; tests drive the same functions over socketpairs.
+/* eng.h - the engine role without its process: requests, models, guard, records. engine_role.c
+ * gives it messages and threads; tests drive the same functions over socketpairs.
  *
  * Threads: one, the owner of the inference engine; only eng_beat() may be called from another.
  * Time: milliseconds of CLOCK_MONOTONIC, always an argument; eng_cfg.wall for the date in prompts.
@@ -29,14 +29,14 @@
 #define ENG_CHOICES 16
 #define ENG_MODELS 16
 #define ENG_FILES 16
-#define ENG_CREDIT 256u         /* tokens each choice may give before gate grants more */
+#define ENG_CREDIT 256u /* tokens each choice may give before gate grants more */
 #define ENG_WAIT_GRANT_MS 1000u
 #define ENG_EARLY_CANCEL_MS 10000u
-#define ENG_GRANT_MS 30000u     /* a grant nobody uses is ended */
-#define ENG_LOST_MS 1000u       /* silence of store that ends streams */
+#define ENG_GRANT_MS 30000u /* a grant nobody uses is ended */
+#define ENG_LOST_MS 1000u   /* silence of store that ends streams */
 #define ENG_GUARD_LATE_MS 60000u
 #define ENG_MSGS_MAX (16u << 20)
-#define ENG_USED_MAX 8192u      /* leases remembered to tell a replay */
+#define ENG_USED_MAX 8192u /* leases remembered to tell a replay */
 
 struct eng_cfg {
 	uint32_t threads;
@@ -47,7 +47,8 @@ struct eng_cfg {
 	int64_t (*wall_ms)(void *arg);
 	void (*random)(void *arg, void *p, size_t n);
 	/* Sends one message: 0, E_BUSY (peer slow) or E_CLOSED (peer gone). */
-	int (*send)(void *arg, enum role_id to, enum chan_kind kind, uint16_t type, struct span body);
+	int (*send)(void *arg, enum role_id to, enum chan_kind kind, uint16_t type,
+		    struct span body);
 	void *arg;
 };
 
@@ -87,10 +88,10 @@ struct choice {
 	struct rback back; /* reading_user() */
 	struct release rel;
 	bool prefilled, generating, done;
-	uint32_t gen;            /* tokens generated */
-	uint32_t credit, given;  /* by gate; to the engine */
-	uint64_t checked_ms;     /* when the last check began */
-	size_t window_from;      /* text already in a window record */
+	uint32_t gen;		/* tokens generated */
+	uint32_t credit, given; /* by gate; to the engine */
+	uint64_t checked_ms;	/* when the last check began */
+	size_t window_from;	/* text already in a window record */
 };
 
 struct record { /* kept until ACK */
@@ -109,7 +110,7 @@ struct req {
 	uint64_t born_ms, since_ms, started_us;
 	uint32_t model_ix, n, max_out, cap, per_choice;
 	struct sampler smp;
-	struct buf text;     /* the messages, as SUBMIT carries them */
+	struct buf text; /* the messages, as SUBMIT carries them */
 	struct buf stops;
 	struct chat_msg *msgs;
 	size_t n_msgs;
@@ -125,7 +126,7 @@ struct req {
 	uint32_t n_windows;
 	uint32_t rseq;
 	struct record intent, outcome, early; /* early: OUTCOME of a request without intent */
-	uint32_t told_tokens;                 /* by the last PROGRESS */
+	uint32_t told_tokens;		      /* by the last PROGRESS */
 	uint64_t told_ms;
 	bool active;   /* holds sequences */
 	bool silent;   /* nothing more to gate */
@@ -178,15 +179,16 @@ struct eng {
 	unsigned n_queued, active; /* active: holding sequences */
 	bool store_up, gate_up, draining, resend;
 	uint64_t drain_ms, next_estate_ms, now_ms;
-	_Atomic uint64_t beat_ms;  /* arrival of the last beat; 0 = none yet */
+	_Atomic uint64_t beat_ms; /* arrival of the last beat; 0 = none yet */
 	_Atomic uint32_t beat_life;
-	_Atomic uint32_t reasons;  /* why not ready; 0 = ready */
+	_Atomic uint32_t reasons; /* why not ready; 0 = ready */
 };
 
 /* ---- for engine_role.c and tests ---- */
 int eng_new(const struct eng_cfg *cfg, struct eng **g, struct err *err);
 void eng_free(struct eng *g); /* takes; NULL ok. Records not acknowledged are lost with it. */
-/* A descriptor main gave: "policy" or "model:<name>". Takes fd; one of the same name is replaced. */
+/* A descriptor main gave: "policy" or "model:<name>". Takes fd; one of the same name is replaced.
+ */
 void eng_file(struct eng *g, const char *name, int fd);
 /* One message that the table allows; *fd (NULL ok) is taken by setting it to -1. */
 void eng_msg(struct eng *g, enum role_id from, uint16_t type, struct span body, int *fd,
@@ -207,7 +209,8 @@ uint32_t eng_reasons(const struct eng *g); /* any thread */
 		char mem_[WIRE_MSG_MAX];                                                           \
 		struct buf b_ = BUF_FIXED(mem_, sizeof(mem_));                                     \
 		int rc_ = msg_enc_##NAME(&b_, (m));                                                \
-		rc_ < 0 ? rc_ : (g)->cfg.send((g)->cfg.arg, (to), (kind), M_##NAME, buf_span(&b_)); \
+		rc_ < 0 ? rc_                                                                      \
+			: (g)->cfg.send((g)->cfg.arg, (to), (kind), M_##NAME, buf_span(&b_));      \
 	})
 /* eng_load.c */
 void eng_settings(struct eng *g, const struct msg_SETTINGS *m);

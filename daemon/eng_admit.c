@@ -208,8 +208,8 @@ static int admit(struct req *rq)
 		return 1;
 	}
 	if (rq->scan == NULL)
-		rc = scan_new(g->model[g->guard_ix].m, &g->policy, rq->grant.tier, rq->msgs, rq->n_msgs,
-			      &rq->scan, &rq->scan_need, &err);
+		rc = scan_new(g->model[g->guard_ix].m, &g->policy, rq->grant.tier, rq->msgs,
+			      rq->n_msgs, &rq->scan, &rq->scan_need, &err);
 	if (rc == 0)
 		rc = reserve(rq, em, &err);
 	if (rc == E_BUSY || rc == E_NOMEM)

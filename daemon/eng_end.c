@@ -9,8 +9,12 @@
 void eng_fail(struct eng *g, const struct id *req, uint16_t code, uint32_t retry_ms, uint32_t a,
 	      uint32_t b)
 {
-	struct msg_FAIL m = {.req = *req, .status = (uint16_t)reason_info(code)->status, .code = code,
-			     .retry_ms = retry_ms, .a = a, .b = b};
+	struct msg_FAIL m = {.req = *req,
+			     .status = (uint16_t)reason_info(code)->status,
+			     .code = code,
+			     .retry_ms = retry_ms,
+			     .a = a,
+			     .b = b};
 
 	ENG_SEND(g, R_GATE, CH_DATA, FAIL, &m);
 }
@@ -50,7 +54,10 @@ void req_end(struct req *rq, enum outcome_state st, uint16_t code, bool tell)
 /* A lease without a request goes back. Sent once: store ends it by itself when this is lost. */
 void grant_end(struct eng *g, struct grant *gr, uint16_t code)
 {
-	struct msg_OUTCOME m = {.lease = gr->lease, .req = gr->req, .rseq = 1, .code = code,
+	struct msg_OUTCOME m = {.lease = gr->lease,
+				.req = gr->req,
+				.rseq = 1,
+				.code = code,
 				.state = code == RS_CANCELLED ? OS_CANCELLED : OS_REVOKED};
 
 	gr->used = true;
@@ -116,7 +123,8 @@ static bool guard_late(const struct req *rq)
 	if (rq->state == RQ_CHECK)
 		return now > rq->since_ms + ENG_GUARD_LATE_MS;
 	for (uint32_t i = 0; rq->state == RQ_RUN && i < rq->n; i++)
-		if (reading_busy(rq->ch[i].reading) && now > rq->ch[i].checked_ms + ENG_GUARD_LATE_MS)
+		if (reading_busy(rq->ch[i].reading) &&
+		    now > rq->ch[i].checked_ms + ENG_GUARD_LATE_MS)
 			return true;
 	return false;
 }
@@ -169,9 +177,9 @@ static void store_silent(struct eng *g)
 
 	if (beat == 0 || g->now_ms <= beat + ENG_LOST_MS)
 		return;
-	HASH_ITER (hh, g->by_id, rq, tmp)
-		if (rq->state != RQ_WAIT_GRANT && !rq->silent)
-			req_end(rq, OS_STORE_LOST, RS_STORE_LOST, true);
+	HASH_ITER(hh, g->by_id, rq, tmp)
+	if (rq->state != RQ_WAIT_GRANT && !rq->silent)
+		req_end(rq, OS_STORE_LOST, RS_STORE_LOST, true);
 }
 
 static void forget_old(struct eng *g)
@@ -179,13 +187,15 @@ static void forget_old(struct eng *g)
 	struct early_cancel *c, *ctmp;
 	struct grant *gr, *gtmp;
 
-	HASH_ITER (hh, g->cancels, c, ctmp) {
+	HASH_ITER(hh, g->cancels, c, ctmp)
+	{
 		if (g->now_ms <= c->at_ms + ENG_EARLY_CANCEL_MS)
 			break; /* insertion order */
 		HASH_DEL(g->cancels, c);
 		free(c);
 	}
-	HASH_ITER (hh, g->grants, gr, gtmp) {
+	HASH_ITER(hh, g->grants, gr, gtmp)
+	{
 		if (gr->used)
 			continue;
 		if (g->now_ms <= gr->born_ms + ENG_GRANT_MS)
@@ -211,12 +221,12 @@ void eng_timers(struct eng *g)
 	struct req *rq, *tmp;
 
 	store_silent(g);
-	HASH_ITER (hh, g->by_id, rq, tmp)
-		req_timers(rq);
+	HASH_ITER(hh, g->by_id, rq, tmp)
+	req_timers(rq);
 	if (g->draining && g->now_ms >= g->drain_ms)
-		HASH_ITER (hh, g->by_id, rq, tmp)
-			if (!rq->silent)
-				req_end(rq, OS_FAILED, RS_SHUTDOWN, true);
+		HASH_ITER(hh, g->by_id, rq, tmp)
+	if (!rq->silent)
+		req_end(rq, OS_FAILED, RS_SHUTDOWN, true);
 	forget_old(g);
 	eng_guard_tick(g);
 	eng_admit_queue(g);

@@ -1,5 +1,5 @@
-/* eng_gen.c - generation under the release gate: tokens in, verdicts, windows out. The only place that
- * sends OUT. */
+/* eng_gen.c - generation under the release gate: tokens in, verdicts, windows out. The only place
+ * that sends OUT. */
 #include <stdlib.h>
 
 #include "eng.h"
@@ -41,7 +41,8 @@ uint32_t req_completion(const struct req *rq)
 static void put_window(struct req *rq, uint32_t choice, uint32_t from, uint32_t to,
 		       const struct decision *d)
 {
-	uint8_t *last = rq->n_windows ? (uint8_t *)rq->windows.p + rq->windows.n - WINDOW_BYTES : NULL;
+	uint8_t *last =
+	    rq->n_windows ? (uint8_t *)rq->windows.p + rq->windows.n - WINDOW_BYTES : NULL;
 
 	if (rq->n_windows >= WINDOWS_MAX && last && get_le32(last) == choice) {
 		uint16_t score = get_le16(last + 17);
@@ -108,8 +109,8 @@ static void start_check(struct req *rq, uint32_t i)
 	int rc;
 
 	c->checked_ms = g->now_ms;
-	rc = reading_check(c->reading, release_ask(&c->rel), decide_floor(&g->policy, rq->grant.tier),
-			   &err);
+	rc = reading_check(c->reading, release_ask(&c->rel),
+			   decide_floor(&g->policy, rq->grant.tier), &err);
 	if (rc != 0) {
 		struct verdict v = {.code = rc};
 
@@ -285,7 +286,8 @@ static void chat_event(struct req *rq, struct jobtag *t, const struct event *ev)
 		if (c->rel.end != REL_OPEN)
 			return; /* on its way when the choice was stopped */
 		c->gen++;
-		if (model_token_bytes(eng_chat_model(rq->g, rq->model_ix)->m, ev->token, &bytes) != 0)
+		if (model_token_bytes(eng_chat_model(rq->g, rq->model_ix)->m, ev->token, &bytes) !=
+		    0)
 			bytes = span_of(NULL, 0);
 		release_token(&c->rel, bytes);
 		if (c->rel.end != REL_OPEN)
@@ -346,8 +348,10 @@ bool eng_event(struct eng *g, const struct event *ev)
 /* The OUTCOME is durable: the last bytes of every choice, and DONE. */
 void req_last_words(struct req *rq, struct span receipt)
 {
-	struct msg_DONE m = {.req = rq->id, .prompt_tokens = (uint32_t)rq->n_ids,
-			     .completion_tokens = req_completion(rq), .cached = rq->cached,
+	struct msg_DONE m = {.req = rq->id,
+			     .prompt_tokens = (uint32_t)rq->n_ids,
+			     .completion_tokens = req_completion(rq),
+			     .cached = rq->cached,
 			     .receipt = receipt};
 
 	for (uint32_t i = 0; i < rq->n; i++) {

@@ -1,5 +1,5 @@
-/* eng_rec.c - records of a request on their way to the book: made once, kept until acknowledged, sent
- * again in order over a new channel. */
+/* eng_rec.c - records of a request on their way to the book: made once, kept until acknowledged,
+ * sent again in order over a new channel. */
 #include "clock.h"
 #include "commit.h"
 #include "eng.h"
@@ -32,10 +32,15 @@ static void add_guard_and_model(struct req *rq, struct msg_INTENT *m, struct eng
 
 void req_send_intent(struct req *rq, enum decide_action a, const struct decision *d)
 {
-	struct msg_INTENT m = {.lease = rq->lease, .req = rq->id, .rseq = ++rq->rseq,
-			       .action = (uint8_t)a, .cats = d->cats,
-			       .score_milli = d->score_milli, .threshold_milli = d->threshold_milli,
-			       .prompt_tokens = (uint32_t)rq->n_ids, .guard_tokens = rq->guard_tokens};
+	struct msg_INTENT m = {.lease = rq->lease,
+			       .req = rq->id,
+			       .rseq = ++rq->rseq,
+			       .action = (uint8_t)a,
+			       .cats = d->cats,
+			       .score_milli = d->score_milli,
+			       .threshold_milli = d->threshold_milli,
+			       .prompt_tokens = (uint32_t)rq->n_ids,
+			       .guard_tokens = rq->guard_tokens};
 	struct engine_stats st;
 	struct commitment c;
 
@@ -55,11 +60,15 @@ void req_send_intent(struct req *rq, enum decide_action a, const struct decision
 /* The one OUTCOME of a request; its work is given back. */
 void req_send_outcome(struct req *rq, enum outcome_state st, uint16_t code)
 {
-	struct msg_OUTCOME m = {.lease = rq->lease, .req = rq->id, .rseq = ++rq->rseq,
-				.state = (uint8_t)st, .code = code,
+	struct msg_OUTCOME m = {.lease = rq->lease,
+				.req = rq->id,
+				.rseq = ++rq->rseq,
+				.state = (uint8_t)st,
+				.code = code,
 				.prompt_tokens = rq->intent.type ? (uint32_t)rq->n_ids : 0,
 				.completion_tokens = req_completion(rq),
-				.guard_tokens = rq->guard_tokens, .cached = rq->cached,
+				.guard_tokens = rq->guard_tokens,
+				.cached = rq->cached,
 				.dur_us = clock_mono_ns() / 1000 - rq->started_us};
 	struct record *r = rq->intent.type ? &rq->outcome : &rq->early;
 	struct commitment c;
@@ -160,8 +169,8 @@ void eng_on_nack(struct eng *g, const struct msg_NACK *m)
 		}
 		return;
 	}
-	/* the end could not be written: nothing more goes out. Refused for good, it is dropped; else
-	 * it is kept for the next channel */
+	/* the end could not be written: nothing more goes out. Refused for good, it is dropped;
+	 * else it is kept for the next channel */
 	if (!rq->silent) {
 		rq->silent = true;
 		eng_fail(g, &rq->id, code, 1000, 0, 0);
@@ -177,12 +186,12 @@ void eng_hello(struct eng *g)
 	struct req *rq, *tmp;
 	struct grant *gr, *gtmp;
 
-	HASH_ITER (hh, g->by_id, rq, tmp)
-		if (rq->state != RQ_WAIT_GRANT)
-			buf_put(&ids, rq->lease.b, ID_BYTES);
-	HASH_ITER (hh, g->grants, gr, gtmp)
-		if (!gr->used)
-			buf_put(&ids, gr->lease.b, ID_BYTES);
+	HASH_ITER(hh, g->by_id, rq, tmp)
+	if (rq->state != RQ_WAIT_GRANT)
+		buf_put(&ids, rq->lease.b, ID_BYTES);
+	HASH_ITER(hh, g->grants, gr, gtmp)
+	if (!gr->used)
+		buf_put(&ids, gr->lease.b, ID_BYTES);
 	m.leases = buf_span(&ids);
 	ENG_SEND(g, R_STORE, CH_CTRL, HELLO, &m);
 	buf_free(&ids);
@@ -195,7 +204,8 @@ void eng_resend(struct eng *g, bool all)
 	struct req *rq, *tmp;
 
 	g->resend = false;
-	HASH_ITER (hh, g->by_id, rq, tmp) {
+	HASH_ITER(hh, g->by_id, rq, tmp)
+	{
 		if (all && rq->state == RQ_CLAIM)
 			req_send_claim(rq);
 		if (rq->intent.type && !rq->intent.acked && (all || !rq->intent.sent))

@@ -146,8 +146,8 @@ static size_t tokenise(struct req *rq, const struct eng_model *em, uint16_t *cod
 
 void req_send_claim(struct req *rq)
 {
-	struct msg_CLAIM m = {.lease = rq->lease, .req = rq->id,
-			      .prompt_tokens = (uint32_t)rq->n_ids};
+	struct msg_CLAIM m = {
+	    .lease = rq->lease, .req = rq->id, .prompt_tokens = (uint32_t)rq->n_ids};
 
 	m.max_out = rq->max_out * rq->n;
 	ENG_SEND(rq->g, R_STORE, CH_DATA, CLAIM, &m);
@@ -243,18 +243,25 @@ void eng_on_grant(struct eng *g, const struct msg_GRANT *m)
 		return;
 	}
 	if (HASH_CNT(hh, g->grants) >= ENG_USED_MAX) /* the oldest that was used */
-		HASH_ITER (hh, g->grants, gr, tmp)
-			if (gr->used && eng_find_lease(g, &gr->lease) == NULL) {
-				HASH_DEL(g->grants, gr);
-				free(gr);
-				break;
-			}
+		HASH_ITER(hh, g->grants, gr, tmp)
+	if (gr->used && eng_find_lease(g, &gr->lease) == NULL) {
+		HASH_DEL(g->grants, gr);
+		free(gr);
+		break;
+	}
 	gr = FAULT("engine.grant") ? NULL : calloc(1, sizeof(*gr));
 	if (gr == NULL)
 		return; /* its SUBMIT will find none */
-	*gr = (struct grant){.lease = m->lease, .req = m->req, .conn = m->conn, .domain = m->domain,
-			     .group = m->group, .born_ms = g->now_ms, .tier = m->tier,
-			     .purpose = m->purpose, .model_ix = m->model_ix, .max_out = m->max_out};
+	*gr = (struct grant){.lease = m->lease,
+			     .req = m->req,
+			     .conn = m->conn,
+			     .domain = m->domain,
+			     .group = m->group,
+			     .born_ms = g->now_ms,
+			     .tier = m->tier,
+			     .purpose = m->purpose,
+			     .model_ix = m->model_ix,
+			     .max_out = m->max_out};
 	HASH_ADD(hh, g->grants, lease, sizeof(gr->lease), gr);
 	if (rq && rq->state == RQ_WAIT_GRANT)
 		join(rq, gr);
@@ -310,7 +317,8 @@ void eng_on_submit(struct eng *g, const struct msg_SUBMIT *m, int *fd)
 
 	HASH_FIND(hh, g->grants, &m->lease, sizeof(m->lease), gr);
 	if (eng_find(g, &m->req) || eng_find_lease(g, &m->lease)) {
-		/* the running request is not told: whoever replays it learns nothing and stops nothing */
+		/* the running request is not told: whoever replays it learns nothing and stops
+		 * nothing */
 		eng_odd(g, R_GATE, M_SUBMIT, RS_REPLAY, &m->req);
 		if (!eng_find(g, &m->req))
 			eng_fail(g, &m->req, RS_REPLAY, 0, 0, 0);

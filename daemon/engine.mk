@@ -10,7 +10,7 @@ ENGROLE_TESTS = tests/unit/t_engine_role tests/unit/t_engine_orders tests/promis
 	tests/promises/p2_gate
 check_PROGRAMS += $(ENGROLE_TESTS)
 TESTS += $(ENGROLE_TESTS)
-ENGROLE_RIG = tests/rig/engine_rig.h tests/rig/engine_rig.c
+ENGROLE_RIG = tests/rig/engine_rig.h tests/rig/engine_rig.c tests/rig/engine_doubles.c
 ENGROLE_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) -iquote $(top_srcdir)/tests/rig $(SODIUM_CFLAGS) \
 	$(CMOCKA_CFLAGS)
 ENGROLE_TEST_LIBS = libengrole.a libdaemon.a libpolicy.a libengine.a $(WIRE_LIBS) $(INIH_LIBS) \

@@ -1,7 +1,7 @@
 /* engine_role.c - the engine as a process: the loop thread takes messages, a second thread owns the
- * inference engine and every request (eng.h). Messages go over by copy; answers are sent by the owner
- * itself, under role_send_lock(). Beats are noted at once, so that a long layer is not a silent
- * store. */
+ * inference engine and every request (eng.h). Messages go over by copy; answers are sent by the
+ * owner itself, under role_send_lock(). Beats are noted at once, so that a long layer is not a
+ * silent store. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -110,7 +110,8 @@ static void handle(struct item *it)
 {
 	switch (it->kind) {
 	case IT_MSG:
-		eng_msg(me.g, it->from, it->type, span_of(it->data, it->n), &it->fd, clock_mono_ms());
+		eng_msg(me.g, it->from, it->type, span_of(it->data, it->n), &it->fd,
+			clock_mono_ms());
 		break;
 	case IT_PEER:
 		eng_peer(me.g, it->from, it->up, clock_mono_ms());
@@ -187,11 +188,16 @@ static void give_files(struct role *r, const char *prefix)
 static int start(struct role *r, struct err *err)
 {
 	const struct conf *c = role_conf(r);
-	struct eng_cfg cfg = {
-	    .threads = c->threads, .kernel = strcmp(c->kernel, "auto") == 0 ? NULL : c->kernel,
-	    .kv_bytes = c->kv_memory, .max_requests = c->max_requests, .queue_ms = c->queue_ms,
-	    .request_ms = c->request_ms, .boot = *role_boot(r), .wall_ms = owner_wall,
-	    .random = owner_random, .send = owner_send};
+	struct eng_cfg cfg = {.threads = c->threads,
+			      .kernel = strcmp(c->kernel, "auto") == 0 ? NULL : c->kernel,
+			      .kv_bytes = c->kv_memory,
+			      .max_requests = c->max_requests,
+			      .queue_ms = c->queue_ms,
+			      .request_ms = c->request_ms,
+			      .boot = *role_boot(r),
+			      .wall_ms = owner_wall,
+			      .random = owner_random,
+			      .send = owner_send};
 	sigset_t all, old;
 	int rc;
 

@@ -9,11 +9,11 @@
 #include "policy_file.h"
 
 struct verdict {
-	int code;          /* 0, or a negative error: no verdict */
-	double p_unsafe;   /* of the model's two verdict tokens alone */
-	uint32_t cats;     /* S-bits; 0 with cats_known false: not asked or not readable */
+	int code;	 /* 0, or a negative error: no verdict */
+	double p_unsafe; /* of the model's two verdict tokens alone */
+	uint32_t cats;	 /* S-bits; 0 with cats_known false: not asked or not readable */
 	bool cats_known;
-	uint32_t tokens;   /* computed for it */
+	uint32_t tokens; /* computed for it */
 };
 
 struct decision {

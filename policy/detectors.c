@@ -10,8 +10,8 @@ void detect_text(struct span text, const struct norm_seen *seen, struct detect *
 {
 	if (seen->tags)
 		d->found |= CAT_TAGS;
-	if (has(text, "<|") || has(text, "[INST]") || has(text, "[/INST]") || has(text, "<<SYS>>") ||
-	    has(text, "<s>") || has(text, "</s>"))
+	if (has(text, "<|") || has(text, "[INST]") || has(text, "[/INST]") ||
+	    has(text, "<<SYS>>") || has(text, "<s>") || has(text, "</s>"))
 		d->found |= CAT_SPECIAL;
 	if (seen->invisible + seen->bidi > 8 + text.n / 64)
 		d->found |= CAT_INVISIBLE;

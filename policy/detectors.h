@@ -12,11 +12,11 @@
 #define CAT_S(n) (1u << ((n)-1))
 #define CAT_HAZARDS 0x3fffu
 enum {
-	CAT_TAGS = 1u << 16,      /* tag characters smuggled in */
+	CAT_TAGS = 1u << 16,	  /* tag characters smuggled in */
 	CAT_OVERSIZE = 1u << 17,  /* larger than the policy allows */
-	CAT_SPECIAL = 1u << 18,   /* imitates control tokens of a model: flagged, harmless here */
+	CAT_SPECIAL = 1u << 18,	  /* imitates control tokens of a model: flagged, harmless here */
 	CAT_INVISIBLE = 1u << 19, /* much invisible text: flagged */
-	CAT_ERROR = 1u << 31,     /* no verdict could be had */
+	CAT_ERROR = 1u << 31,	  /* no verdict could be had */
 };
 
 struct detect {

@@ -81,13 +81,15 @@ static int words(const struct guard *g, const char *text, int32_t *out, size_t c
 /* The verdict's ids and the wrapper; *open (cap 16) = the wrapper's beginning. */
 static int find_ids(struct guard *g, int32_t *open, uint32_t *n_open, struct err *err)
 {
-	int32_t start = control(g->m, "<|start_header_id|>"), end = control(g->m, "<|end_header_id|>");
+	int32_t start = control(g->m, "<|start_header_id|>"),
+		end = control(g->m, "<|end_header_id|>");
 	int32_t eot = control(g->m, "<|eot_id|>"), bos = model_info(g->m)->bos, safe[8], blank[4];
 	uint32_t n, n_safe = 0, n_blank = 0;
 
 	if (bos < 0 || start < 0 || end < 0 || eot < 0)
-		return err_set(err, E_UNSUPPORTED, "the guard's vocabulary lacks Llama 3's control "
-						   "tokens");
+		return err_set(err, E_UNSUPPORTED,
+			       "the guard's vocabulary lacks Llama 3's control "
+			       "tokens");
 	if (words(g, "safe", safe, 8, &n_safe) != 0 || n_safe == 0 ||
 	    words(g, "unsafe", g->unsafe_ids, 8, &g->n_unsafe) != 0 || g->n_unsafe == 0)
 		return err_set(err, E_UNSUPPORTED, "the guard has no words `safe` and `unsafe`");
@@ -133,7 +135,8 @@ static int make_text(struct guard *g, enum guard_role role, const int32_t *open,
 	}
 	memcpy(t->ids, open, n_open * sizeof(*open));
 	stable = model_stable_prefix(g->m, buf_span(&head));
-	rc = model_tokenize(g->m, span_of(head.p, stable), TOK_CONT, t->ids + n_open, cap - n_open, &n);
+	rc = model_tokenize(g->m, span_of(head.p, stable), TOK_CONT, t->ids + n_open, cap - n_open,
+			    &n);
 	if (rc != 0) {
 		err_set(err, rc, "the guard cannot spell its own prompt");
 		goto out;
@@ -314,7 +317,8 @@ int guard_render(const struct guard *g, enum guard_role role, struct span turns,
 	size_t n_open = 0, k = 0;
 	int rc;
 
-	/* the opening wrapper is what stands before the first text token: up to the end of header */
+	/* the opening wrapper is what stands before the first text token: up to the end of header
+	 */
 	while (n_open < g->text[role].n && g->text[role].ids[n_open] != g->tail[g->n_tail - 2])
 		n_open++;
 	n_open++;

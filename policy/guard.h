@@ -1,13 +1,13 @@
-/* guard.h - the classifier: a Llama Guard 3 model asked through the engine. The verdict is read from
- * the model's own `safe` and `unsafe` tokens after the forced blank line; text of others never
+/* guard.h - the classifier: a Llama Guard 3 model asked through the engine. The verdict is read
+ * from the model's own `safe` and `unsafe` tokens after the forced blank line; text of others never
  * yields a control token. A guard that does not pass its self-test is none.
  *
  * Threads: the engine's owner thread only. Nothing blocks: work goes on in guard_event().
  *
  * Readings. A reading is one sequence of the guard that judges one growing answer, or any number of
  * prompts one after the other. Growing text is committed to the sequence only up to a border that
- * later bytes cannot move; the tail and the closing instruction follow in the same forward pass, the
- * verdict is read, and the sequence is cut back to what is committed. */
+ * later bytes cannot move; the tail and the closing instruction follow in the same forward pass,
+ * the verdict is read, and the sequence is cut back to what is committed. */
 #ifndef SP_POLICY_GUARD_H
 #define SP_POLICY_GUARD_H
 
@@ -60,8 +60,7 @@ const struct norm_seen *reading_seen(const struct reading *r);
 
 /* Gives an event to the guard. False: not one of its jobs. *done (may be NULL) is a reading whose
  * verdict has become final, and *v the verdict. */
-bool guard_event(struct guard *g, const struct event *ev, struct reading **done,
-		 struct verdict *v);
+bool guard_event(struct guard *g, const struct event *ev, struct reading **done, struct verdict *v);
 
 /* The ids of the last check, committed and tail, as fed; and the same in one shot, for tests. */
 const int32_t *reading_ids(const struct reading *r, size_t *n);

@@ -6,7 +6,7 @@
 
 #include "guard.h"
 
-#define GUARD_CATS 16    /* tokens for `unsafe` and the category line */
+#define GUARD_CATS 16		/* tokens for `unsafe` and the category line */
 #define GUARD_DOMAIN UINT64_MAX /* the guard shares its prefix with nobody's cache */
 
 struct jobref {
@@ -22,10 +22,10 @@ struct prefix {
 	bool ready;
 };
 
-struct guard_text { /* per role */
+struct guard_text {   /* per role */
 	int32_t *ids; /* wrapper's opening and the stable part of gp_open() */
 	uint32_t n;
-	struct buf rest;  /* what of gp_open() is not in ids */
+	struct buf rest; /* what of gp_open() is not in ids */
 	struct buf close;
 	uint32_t n_close; /* tokens of close and the wrapper's end, at most */
 };
@@ -64,15 +64,15 @@ struct reading {
 	int32_t *ids; /* all ids of the present pass: committed, then tail */
 	size_t n_ids;
 	uint32_t committed, next_committed; /* tokens */
-	size_t done, next_done;             /* bytes of body that are committed */
+	size_t done, next_done;		    /* bytes of body that are committed */
 	struct buf fixed, body, answer, variant;
-	size_t window;  /* where the window begins in the answer */
+	size_t window;	/* where the window begins in the answer */
 	size_t checked; /* end of the last judged answer */
 	bool variant_left, in_variant, full, unknown;
 	uint32_t floor;
 	char cats_text[64];
 	size_t cats_n;
-	double p; /* of the pass that runs */
+	double p;	/* of the pass that runs */
 	bool argmax_ok; /* full: the model itself says safe or unsafe */
 	struct norm_seen seen;
 	struct verdict v; /* the highest so far */

@@ -28,3 +28,19 @@ tests_unit_t_guard_SOURCES = tests/unit/t_guard.c
 tests_unit_t_guard_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_t_guard_LDADD = $(POLICY_LIBS) $(CMOCKA_LIBS)
 endif
+
+EXTRA_DIST += fuzz/corpus/policy/sample.conf fuzz/corpus/policy/text
+if HAVE_CMOCKA
+check_PROGRAMS += fuzz/c_policy
+TESTS += fuzz/c_policy
+fuzz_c_policy_SOURCES = fuzz/fz_policy.c fuzz/run_corpus.c
+fuzz_c_policy_CPPFLAGS = $(libpolicy_a_CPPFLAGS) -DCORPUS='"policy"'
+fuzz_c_policy_LDADD = $(POLICY_LIBS)
+endif
+if FUZZ
+noinst_PROGRAMS += fuzz/fz_policy
+fuzz_fz_policy_SOURCES = fuzz/fz_policy.c $(libpolicy_a_SOURCES)
+fuzz_fz_policy_CPPFLAGS = $(libpolicy_a_CPPFLAGS)
+fuzz_fz_policy_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+fuzz_fz_policy_LDADD = $(ENGINE_LIBS) $(INIH_LIBS)
+endif

@@ -1,6 +1,6 @@
 /* lookalike.c - letters of other scripts that are drawn like Latin ones. Own small table; sorted by
- * code point. It is meant for reading English and Vietnamese written to deceive, not as the whole of
- * Unicode's confusables. */
+ * code point. It is meant for reading English and Vietnamese written to deceive, not as the whole
+ * of Unicode's confusables. */
 #include "normalise.h"
 
 struct pair {

@@ -3,11 +3,10 @@
 
 #include <string.h>
 
-
 enum match { NO, MAYBE, YES }; /* MAYBE: the text ended before the answer was clear */
 
 #define JOINER "\xe2\x81\xa0" /* U+2060 */
-#define GAP 8 /* spaces looked over, at most */
+#define GAP 8		      /* spaces looked over, at most */
 
 static char low(char c)
 {

@@ -1,4 +1,5 @@
-/* normalise.c - see normalise.h. Order: strip what cannot be seen, NFKC, marks and look-alikes, NFKC. */
+/* normalise.c - see normalise.h. Order: strip what cannot be seen, NFKC, marks and look-alikes,
+ * NFKC. */
 #include "normalise.h"
 
 #include <stdlib.h>

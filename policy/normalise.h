@@ -10,13 +10,13 @@
 #include "buf.h"
 
 struct norm_seen {
-	bool changed;       /* the normalised form differs from the text */
-	uint32_t tags;      /* U+E0000..E007F outside the three flags of RGI emoji */
+	bool changed;	    /* the normalised form differs from the text */
+	uint32_t tags;	    /* U+E0000..E007F outside the three flags of RGI emoji */
 	uint32_t invisible; /* default-ignorable, zero-width, variation selectors */
-	uint32_t bidi;      /* direction controls */
+	uint32_t bidi;	    /* direction controls */
 	uint32_t folded;    /* look-alike letters of other scripts */
-	uint32_t marks;     /* combining marks beyond two in a row, and overlays */
-	bool shouting;      /* most letters are capitals: classify the case-folded form too */
+	uint32_t marks;	    /* combining marks beyond two in a row, and overlays */
+	bool shouting;	    /* most letters are capitals: classify the case-folded form too */
 };
 
 /* Appends the normalised form: invisible characters removed, NFKC, piled-up combining marks

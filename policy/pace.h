@@ -1,11 +1,11 @@
 /* pace.h - when the growing answer is judged, and how far generation may run ahead. It looks at
  * counts of tokens and at time alone, never at what the tokens say (promise 2).
  *
- * A check starts when 16, 48, 96 tokens are there, then every 64; or a quarter of a second after the
- * last one when there is anything new; or when generation has ended. That last rule tells a client
- * when an answer ended, which the answer's length tells anyway: at most one window before a block.
- * Generation stops 60 tokens in until something was released, and never runs more than 128 tokens
- * ahead of what was judged: so no release waits for more. Pure; any thread. */
+ * A check starts when 16, 48, 96 tokens are there, then every 64; or a quarter of a second after
+ * the last one when there is anything new; or when generation has ended. That last rule tells a
+ * client when an answer ended, which the answer's length tells anyway: at most one window before a
+ * block. Generation stops 60 tokens in until something was released, and never runs more than 128
+ * tokens ahead of what was judged: so no release waits for more. Pure; any thread. */
 #ifndef SP_POLICY_PACE_H
 #define SP_POLICY_PACE_H
 

@@ -130,7 +130,8 @@ static int policy_key(struct parse *x, const char *key, const char *v)
 	if (strcmp(key, "version") == 0) {
 		once(x, &x->seen_version, key);
 		if (*v == '\0' || strlen(v) >= sizeof(x->p->version) ||
-		    strspn(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") !=
+		    strspn(v,
+			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") !=
 			strlen(v))
 			return wrong(x, "version: 1 to 63 letters, digits, '-', '.', '_'");
 		strcpy(x->p->version, v);
@@ -138,8 +139,9 @@ static int policy_key(struct parse *x, const char *key, const char *v)
 	}
 	if (strcmp(key, "guard-format") == 0) {
 		once(x, &x->seen_guard, key);
-		return strcmp(v, "llama-guard-3") == 0 ? 1 : wrong(x, "guard-format must be "
-								       "llama-guard-3");
+		return strcmp(v, "llama-guard-3") == 0 ? 1
+						       : wrong(x, "guard-format must be "
+								  "llama-guard-3");
 	}
 	if (strcmp(key, "threshold") == 0) {
 		once(x, &x->seen_default, key);
@@ -223,8 +225,9 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 	if (n > 11 && memcmp(section, "category \"", 10) == 0 && section[n - 1] == '"')
 		cat = cat_index(section + 10, n - 11);
 	if (cat < 0)
-		return wrong(x, "unknown section [%.40s]: [policy], [category \"S1\"] .. \"S14\", "
-				"\"unknown\"",
+		return wrong(x,
+			     "unknown section [%.40s]: [policy], [category \"S1\"] .. \"S14\", "
+			     "\"unknown\"",
 			     section);
 	return category_key(x, cat, key, v);
 }

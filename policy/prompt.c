@@ -4,9 +4,20 @@
 #include "neutralise.h"
 
 static const char *const names[] = {
-    "Violent Crimes", "Non-Violent Crimes", "Sex Crimes", "Child Exploitation", "Defamation",
-    "Specialized Advice", "Privacy", "Intellectual Property", "Indiscriminate Weapons", "Hate",
-    "Self-Harm", "Sexual Content", "Elections", "Code Interpreter Abuse",
+    "Violent Crimes",
+    "Non-Violent Crimes",
+    "Sex Crimes",
+    "Child Exploitation",
+    "Defamation",
+    "Specialized Advice",
+    "Privacy",
+    "Intellectual Property",
+    "Indiscriminate Weapons",
+    "Hate",
+    "Self-Harm",
+    "Sexual Content",
+    "Elections",
+    "Code Interpreter Abuse",
 };
 
 const char *guard_category(unsigned s)

@@ -1,8 +1,8 @@
 /* prompt.h - the text of Llama Guard 3's prompt (guard.md 1.1 to 1.4; equal to Meta's published
  * templates), and the mapping of a conversation to its two speakers. Pure; any thread.
  *
- * body = gp_open(role)                         task, categories, ..."<BEGIN CONVERSATION>\n\nUser: "
- *        turns                                 text "\n\nAgent: " text "\n\nUser: " text ...
+ * body = gp_open(role)                         task, categories, ..."<BEGIN CONVERSATION>\n\nUser:
+ * " turns                                 text "\n\nAgent: " text "\n\nUser: " text ...
  *        gp_close(role)                        "\n\n<END CONVERSATION>\n\nProvide ..." */
 #ifndef SP_POLICY_PROMPT_H
 #define SP_POLICY_PROMPT_H

@@ -117,7 +117,8 @@ int reading_pass(struct reading *r, struct span window, bool commit, struct err 
 {
 	struct guard *g = r->g;
 	int32_t verdict[2] = {g->safe, g->unsafe};
-	struct want w = {.rows = r->full ? WANT_LOGITS_FULL : WANT_LOGITS, .ids = verdict, .n_ids = 2};
+	struct want w = {
+	    .rows = r->full ? WANT_LOGITS_FULL : WANT_LOGITS, .ids = verdict, .n_ids = 2};
 	size_t settled = 0, stable = 0;
 	job_id job;
 	int rc;
@@ -222,7 +223,8 @@ static int answer_pass(struct reading *r, struct err *err)
 		if (to <= r->window) {
 			if (back == 0)
 				return rc;
-			back = back > OVERLAP / 4 ? OVERLAP / 4 : 0; /* at last the new text alone */
+			back =
+			    back > OVERLAP / 4 ? OVERLAP / 4 : 0; /* at last the new text alone */
 			continue;
 		}
 		r->window = to;
@@ -328,7 +330,8 @@ static void read_rows(struct reading *r, const struct event *ev)
 		return;
 	}
 	r->argmax_ok = false;
-	if (ev->n_rows != 1 || (int64_t)ev->row_n <= r->g->safe || (int64_t)ev->row_n <= r->g->unsafe)
+	if (ev->n_rows != 1 || (int64_t)ev->row_n <= r->g->safe ||
+	    (int64_t)ev->row_n <= r->g->unsafe)
 		return;
 	for (uint32_t i = 0; i < ev->row_n; i++) {
 		if (!isfinite(row[i]))

@@ -57,8 +57,8 @@ static void find_stop(struct release *g, size_t from)
 	size_t best = SIZE_MAX;
 
 	for (unsigned i = 0; i < g->n_stops; i++) {
-		const char *at = memmem(g->text.p + from, g->text.n - from, g->stops[i].p,
-					g->stops[i].n);
+		const char *at =
+		    memmem(g->text.p + from, g->text.n - from, g->stops[i].p, g->stops[i].n);
 
 		if (at && (size_t)(at - g->text.p) < best)
 			best = (size_t)(at - g->text.p);

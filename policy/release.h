@@ -1,7 +1,7 @@
-/* release.h - the release gate: one per choice, and no byte of an answer has another way out. Bytes of
- * tokens go in; what a verdict covers comes out, as whole characters, never beyond a stop string,
- * nothing after a block. What is held within judged text because a stop string may be beginning
- * depends on judged text alone. Owner: one thread. */
+/* release.h - the release gate: one per choice, and no byte of an answer has another way out. Bytes
+ * of tokens go in; what a verdict covers comes out, as whole characters, never beyond a stop
+ * string, nothing after a block. What is held within judged text because a stop string may be
+ * beginning depends on judged text alone. Owner: one thread. */
 #ifndef SP_POLICY_RELEASE_H
 #define SP_POLICY_RELEASE_H
 
@@ -16,17 +16,17 @@
 enum release_end { REL_OPEN, REL_STOP, REL_LENGTH, REL_FILTER, REL_ERROR };
 
 struct release {
-	struct buf text;       /* the answer: valid UTF-8, cut at the stop string */
-	char part[4];          /* an unfinished character */
+	struct buf text; /* the answer: valid UTF-8, cut at the stop string */
+	char part[4];	 /* an unfinished character */
 	unsigned n_part;
 	struct span stops[RELEASE_STOPS]; /* borrowed for the gate's life */
 	unsigned n_stops;
-	uint32_t tokens;       /* generated */
-	size_t judged, released;             /* bytes */
-	uint32_t judged_tokens, out_tokens;  /* tokens with a verdict, released */
-	size_t asked;          /* bytes that the running check covers */
+	uint32_t tokens;		    /* generated */
+	size_t judged, released;	    /* bytes */
+	uint32_t judged_tokens, out_tokens; /* tokens with a verdict, released */
+	size_t asked;			    /* bytes that the running check covers */
 	uint32_t asked_tokens;
-	enum release_end end;  /* why no more text comes; REL_OPEN: it may */
+	enum release_end end; /* why no more text comes; REL_OPEN: it may */
 };
 
 void release_init(struct release *g, size_t max_text);

@@ -11,9 +11,9 @@ struct scan {
 	const struct model *m;
 	struct buf text[TEXTS_MAX]; /* conversation, flat; then both without disguise */
 	unsigned n_texts;
-	unsigned at;       /* the text that is read */
-	size_t from;       /* start of the next window in it */
-	bool whole_done;   /* the text was (or cannot be) read as a whole */
+	unsigned at;	 /* the text that is read */
+	size_t from;	 /* start of the next window in it */
+	bool whole_done; /* the text was (or cannot be) read as a whole */
 	const struct policy *policy;
 	uint8_t tier;
 	struct detect found;
@@ -42,8 +42,8 @@ static int plan(struct scan *s, const struct chat_msg *msgs, size_t n, size_t ma
 		s->n_texts += 2;
 		return E_RANGE;
 	}
-	/* a conversation that ends with the agent is judged as one text only: its last message is not
-	 * the user's; one of a single turn says the same twice */
+	/* a conversation that ends with the agent is judged as one text only: its last message is
+	 * not the user's; one of a single turn says the same twice */
 	if (last != GUARD_USER) {
 		buf_free(talk);
 		*talk = *flat;

@@ -1,6 +1,6 @@
 /* scan.h - the check of a whole prompt: every message of every role, as it is and without disguise,
- * as a conversation and as one text, whole and in overlapping windows; the severest decision counts.
- * Owner thread of the engine. */
+ * as a conversation and as one text, whole and in overlapping windows; the severest decision
+ * counts. Owner thread of the engine. */
 #ifndef SP_POLICY_SCAN_H
 #define SP_POLICY_SCAN_H
 
@@ -11,8 +11,9 @@
 
 struct scan;
 
-/* Plans the check; msgs are borrowed for the call, policy for the scan's life. Oversize text and other
- * findings of the detectors may decide it without a model. *need = tokens to ask of reading_new(). */
+/* Plans the check; msgs are borrowed for the call, policy for the scan's life. Oversize text and
+ * other findings of the detectors may decide it without a model. *need = tokens to ask of
+ * reading_new(). */
 int scan_new(const struct model *guard_model, const struct policy *policy, uint8_t tier,
 	     const struct chat_msg *msgs, size_t n, struct scan **out, uint32_t *need,
 	     struct err *err);

@@ -56,11 +56,12 @@ void selftest_verdict(struct guard *g, const struct verdict *given)
 	if (v->code != 0 || !isfinite(v->p_unsafe))
 		snprintf(why, sizeof(why), "self-test %u: the guard gives no number", g->test + 1);
 	else if (!words)
-		snprintf(why, sizeof(why), "self-test %u: the model does not want to say safe or unsafe",
+		snprintf(why, sizeof(why),
+			 "self-test %u: the model does not want to say safe or unsafe",
 			 g->test + 1);
 	else if ((v->p_unsafe >= 0.5) != p->unsafe)
-		snprintf(why, sizeof(why), "self-test %u: score %.3f where %s is right", g->test + 1,
-			 v->p_unsafe, p->unsafe ? "unsafe" : "safe");
+		snprintf(why, sizeof(why), "self-test %u: score %.3f where %s is right",
+			 g->test + 1, v->p_unsafe, p->unsafe ? "unsafe" : "safe");
 	else {
 		g->test++;
 		selftest_next(g);

@@ -1,6 +1,6 @@
-/* selftest_prompts.h - what a guard must get right to be one. Own text, CC0; none of it is a training
- * row of the bundled model (models/starter/pinned.tsv lists what is kept out). answer NULL: the
- * prompt itself is judged, else the answer to it. */
+/* selftest_prompts.h - what a guard must get right to be one. Own text, CC0; none of it is a
+ * training row of the bundled model (models/starter/pinned.tsv lists what is kept out). answer
+ * NULL: the prompt itself is judged, else the answer to it. */
 #ifndef SP_POLICY_SELFTEST_PROMPTS_H
 #define SP_POLICY_SELFTEST_PROMPTS_H
 

@@ -139,7 +139,8 @@ static void no_parameter_of_a_client_weakens_policy(void **s)
 		float temperature;
 		const char *stop;
 		bool stream;
-	} t[] = {{1, 0, NULL, false}, {1, 2, NULL, true}, {4, 1, "a", true}, {2, 0.5f, "safe", false}};
+	} t[] = {
+	    {1, 0, NULL, false}, {1, 2, NULL, true}, {4, 1, "a", true}, {2, 0.5f, "safe", false}};
 
 	if (!r)
 		skip();
@@ -159,7 +160,9 @@ static void every_role_and_every_turn_of_a_prompt_counts(void **s)
 {
 	struct chat_msg t[][3] = {
 	    {{CHAT_SYSTEM, SPAN_LIT(BAD)}, {CHAT_USER, SPAN_LIT("Hello, how are you today?")}},
-	    {{CHAT_USER, SPAN_LIT(BAD)}, {CHAT_ASSISTANT, SPAN_LIT("Yes.")}, {CHAT_USER, SPAN_LIT(BAD)}},
+	    {{CHAT_USER, SPAN_LIT(BAD)},
+	     {CHAT_ASSISTANT, SPAN_LIT("Yes.")},
+	     {CHAT_USER, SPAN_LIT(BAD)}},
 	    {{CHAT_USER, SPAN_LIT("Hello")}, {CHAT_TOOL, SPAN_LIT(BAD)}},
 	};
 	size_t n[] = {2, 3, 2};

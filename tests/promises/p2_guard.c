@@ -1,6 +1,6 @@
-/* p2_guard.c - promise 2, the guard itself: one that answers NaN, one that means the opposite of what
- * it says, a model that is no guard, the bundled model outside a demo, a guard that is late. None of
- * them lets a token out. Skipped where the bundled model is absent. */
+/* p2_guard.c - promise 2, the guard itself: one that answers NaN, one that means the opposite of
+ * what it says, a model that is no guard, the bundled model outside a demo, a guard that is late.
+ * None of them lets a token out. Skipped where the bundled model is absent. */
 #include "engine_rig.h"
 
 #include <setjmp.h>
@@ -106,8 +106,8 @@ static void a_guard_with_swapped_verdicts_is_no_guard(void **s)
 static void a_model_that_says_other_words_is_no_guard(void **s)
 {
 	int fd = starter();
-	int bad = patch_swap(fd, one_token(fd, "safe"), one_token(fd, " the"), one_token(fd, "unsafe"),
-			     one_token(fd, " and"));
+	int bad = patch_swap(fd, one_token(fd, "safe"), one_token(fd, " the"),
+			     one_token(fd, "unsafe"), one_token(fd, " and"));
 
 	assert_true(bad >= 0);
 	nothing_passes(bad, true);
@@ -121,7 +121,8 @@ static void a_chat_model_is_no_guard(void **s)
 	int fd = starter(), bad;
 
 	close(fd);
-	snprintf(path, sizeof(path), "%s/data/models/stories260K/stories260K.f32.gguf", shared ? shared : ".");
+	snprintf(path, sizeof(path), "%s/data/models/stories260K/stories260K.f32.gguf",
+		 shared ? shared : ".");
 	bad = open(path, O_RDONLY | O_CLOEXEC);
 	if (bad < 0)
 		skip();

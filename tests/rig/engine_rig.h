@@ -1,8 +1,8 @@
 /* engine_rig.h - the engine role's own dispatch between two doubles, store and gate, over real
  * socketpairs and the real table of messages. Time is a number the test moves. The rig watches the
  * promises itself and fails the test when one breaks:
- *   no OUT before the ACK of INTENT, none after REVOKE or while beats are too old; no DONE before the
- *   ACK of OUTCOME; one OUTCOME for one INTENT; windows cover every byte that left. */
+ *   no OUT before the ACK of INTENT, none after REVOKE or while beats are too old; no DONE before
+ * the ACK of OUTCOME; one OUTCOME for one INTENT; windows cover every byte that left. */
 #ifndef SP_TESTS_ENGINE_RIG_H
 #define SP_TESTS_ENGINE_RIG_H
 
@@ -50,8 +50,8 @@ struct rig {
 	unsigned n;
 };
 
-/* NULL when the bundled model is not there: skip. SALLYPORT_STARTER names another file. threshold in
- * milli for the policy. guard_file: descriptor of another guard, -1 = the model itself. */
+/* NULL when the bundled model is not there: skip. SALLYPORT_STARTER names another file. threshold
+ * in milli for the policy. guard_file: descriptor of another guard, -1 = the model itself. */
 struct rig *rig_new(uint32_t threshold_milli, int guard_fd, bool demo);
 void rig_free(struct rig *r);
 int rig_starter(void); /* descriptor or -1 */

@@ -1,6 +1,6 @@
-/* t_engine_orders.c - a model of one request: all orders of its messages, and at every step each thing
- * that can go wrong (cancel, revocation, silence, death of store or gate, a replay). The rig checks
- * what must always hold; here every run must come to an end and leave nothing behind. */
+/* t_engine_orders.c - a model of one request: all orders of its messages, and at every step each
+ * thing that can go wrong (cancel, revocation, silence, death of store or gate, a replay). The rig
+ * checks what must always hold; here every run must come to an end and leave nothing behind. */
 #include "engine_rig.h"
 
 #include <setjmp.h>
@@ -15,8 +15,8 @@
 
 enum step { GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME, N_STEPS };
 enum trouble { NONE, CANCEL, REVOKE, SILENCE, STORE_DIES, GATE_DIES, REPLAY, DUP_ACK, N_TROUBLES };
-static const char *const names[] = {"none", "cancel", "revoke", "silence", "store dies", "gate dies",
-				    "replay", "double ack"};
+static const char *const names[] = {"none",	  "cancel",    "revoke", "silence",
+				    "store dies", "gate dies", "replay", "double ack"};
 
 static struct rig *r;
 
@@ -157,10 +157,11 @@ static void run(const enum step *order, int at, enum trouble t, int at2, enum tr
 
 static void orders(enum step out[][N_STEPS], int *n)
 {
-	static const enum step base[] = {GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME};
+	static const enum step base[] = {GRANT,	     SUBMIT,	CLAIMOK,
+					 ACK_INTENT, SOME_WORK, ACK_OUTCOME};
 
-	/* grant and submit in both orders; the acknowledgements and the work in every order: those that
-	 * make no sense yet must do nothing */
+	/* grant and submit in both orders; the acknowledgements and the work in every order: those
+	 * that make no sense yet must do nothing */
 	*n = 0;
 	for (int swap = 0; swap < 2; swap++)
 		for (int a = 2; a < N_STEPS; a++)
@@ -199,7 +200,8 @@ static void every_order_of_messages_with_one_trouble_at_every_step(void **s)
 
 static void two_troubles_at_any_two_steps(void **s)
 {
-	static const enum step plain[] = {GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME};
+	static const enum step plain[] = {GRANT,      SUBMIT,	 CLAIMOK,
+					  ACK_INTENT, SOME_WORK, ACK_OUTCOME};
 	unsigned runs = 0;
 
 	if (!r)

@@ -1,5 +1,5 @@
-/* t_engine_role.c - one request after the other through the engine role, between two doubles. Skipped
- * where the bundled model is absent. */
+/* t_engine_role.c - one request after the other through the engine role, between two doubles.
+ * Skipped where the bundled model is absent. */
 #include "engine_rig.h"
 
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "commit.h"
+#include "fault.h"
 #include "utf8.h"
 
 #define GOOD "Tell me a short story about a lighthouse keeper and her cat."
@@ -415,6 +416,35 @@ static void many_streams_at_once_all_finish(void **s)
 	assert_int_equal(eng_open(r->g), 0);
 }
 
+/* Memory that fails at each place: the request ends by a refusal or goes on later, never unguarded.
+ */
+static void every_failing_allocation_ends_in_a_refusal_or_an_answer(void **s)
+{
+#ifdef SP_FAULT
+	static const char *const points[] = {"engine.req",    "engine.grant", "engine.admit",
+					     "engine.cancel", "seq.alloc",    "seq.pages"};
+
+	if (!r)
+		skip();
+	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+		for (unsigned nth = 1; nth <= 3; nth++) {
+			struct rig_req *q;
+
+			fault_arm(points[i], nth, false, 0);
+			q = ask(GOOD, 2, 8);
+			for (int k = 0; k < 4000 && !q->done && !q->failed; k++)
+				rig_turn(r, 1);
+			fault_disarm();
+			assert_true(q->done || q->failed);
+			rig_turns(r, 40, 1000);
+			rig_settle(r);
+			assert_int_equal(eng_open(r->g), 0);
+		}
+#else
+	skip();
+#endif
+}
+
 static void drain_finishes_what_runs_and_refuses_what_comes(void **s)
 {
 	struct rig_req *a, *b;
@@ -454,6 +484,7 @@ int main(void)
 	    cmocka_unit_test(cancel_gives_everything_back_and_settles),
 	    cmocka_unit_test(a_dead_gate_cancels_all_of_its_requests),
 	    cmocka_unit_test(many_streams_at_once_all_finish),
+	    cmocka_unit_test(every_failing_allocation_ends_in_a_refusal_or_an_answer),
 	    cmocka_unit_test(drain_finishes_what_runs_and_refuses_what_comes),
 	};
 

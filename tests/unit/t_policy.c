@@ -1,4 +1,5 @@
-/* t_policy.c - the pure parts of policy/: normalisation, neutralisation, detectors, file, decide. */
+/* t_policy.c - the pure parts of policy/: normalisation, neutralisation, detectors, file, decide.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,13 +42,19 @@ static void plain_text_is_left_as_it_is(void **s)
 
 static void disguises_are_read_through(void **s)
 {
-	norm_is("b\xe2\x80\x8bo\xe2\x80\x8dm\xef\xbb\xbf" "b", "bomb");
+	norm_is("b\xe2\x80\x8bo\xe2\x80\x8dm\xef\xbb\xbf"
+		"b",
+		"bomb");
 	norm_is("\xef\xbd\x82\xef\xbd\x8f\xef\xbd\x8d\xef\xbd\x82", "bomb"); /* fullwidth */
-	norm_is("b\xd0\xbe" "mb", "bomb");            /* Cyrillic o */
-	norm_is("\xd1\x81\xd0\xbe\xd1\x80", "cop");   /* a whole word of look-alikes */
-	norm_is("b\xce\xbfmb", "bomb");               /* Greek omicron */
-	norm_is("bo\xcd\x8fmb", "bomb");              /* combining grapheme joiner */
-	norm_is("b\xcc\xb6o\xcc\xb6m\xcc\xb6" "b", "bomb"); /* struck through */
+	norm_is("b\xd0\xbe"
+		"mb",
+		"bomb");			    /* Cyrillic o */
+	norm_is("\xd1\x81\xd0\xbe\xd1\x80", "cop"); /* a whole word of look-alikes */
+	norm_is("b\xce\xbfmb", "bomb");		    /* Greek omicron */
+	norm_is("bo\xcd\x8fmb", "bomb");	    /* combining grapheme joiner */
+	norm_is("b\xcc\xb6o\xcc\xb6m\xcc\xb6"
+		"b",
+		"bomb"); /* struck through */
 	norm_is("\xe2\x80\xaesafe\xe2\x80\xac", "safe");
 	norm_is("x\xff", "x\xef\xbf\xbd");
 	norm_is("HOW TO MAKE A BOMB", "how to make a bomb");
@@ -59,8 +66,9 @@ static void tag_characters_are_seen_but_flags_are_not(void **s)
 	struct norm_seen seen;
 	struct detect d = {0};
 	struct span smuggled = SPAN_LIT("hi \xf3\xa0\x81\x88\xf3\xa0\x81\xa9");
-	struct span flag = SPAN_LIT("\xf0\x9f\x8f\xb4\xf3\xa0\x81\xa7\xf3\xa0\x81\xa2\xf3\xa0\x81\xa5"
-				    "\xf3\xa0\x81\xae\xf3\xa0\x81\xa7\xf3\xa0\x81\xbf");
+	struct span flag =
+	    SPAN_LIT("\xf0\x9f\x8f\xb4\xf3\xa0\x81\xa7\xf3\xa0\x81\xa2\xf3\xa0\x81\xa5"
+		     "\xf3\xa0\x81\xae\xf3\xa0\x81\xa7\xf3\xa0\x81\xbf");
 
 	assert_int_equal(normalise(smuggled, &b, &seen), 0);
 	assert_int_equal(seen.tags, 2);
@@ -74,8 +82,9 @@ static void tag_characters_are_seen_but_flags_are_not(void **s)
 
 static void normalising_twice_changes_nothing_more(void **s)
 {
-	static const char *const bits[] = {"a", "b ", "\xd0\xbe", "\xe2\x80\x8b", "\xcc\x81", "\xef\xbd\x82",
-					   "\xff", "Z", "\n", "\xe1\xba\xbf", "1", "\xf0\x9f\x98\x80"};
+	static const char *const bits[] = {
+	    "a",    "b ", "\xd0\xbe", "\xe2\x80\x8b", "\xcc\x81", "\xef\xbd\x82",
+	    "\xff", "Z",  "\n",	      "\xe1\xba\xbf", "1",	  "\xf0\x9f\x98\x80"};
 	uint32_t x = 7;
 
 	for (int i = 0; i < 2000; i++) {
@@ -120,8 +129,10 @@ static void the_block_cannot_be_closed_from_inside(void **s)
 
 static void neutralising_a_prefix_agrees_up_to_what_is_settled(void **s)
 {
-	static const char *const bits[] = {"<", "end", "BEGIN", " ", "\n", "user", "Agent", ":", "pro",
-					   "Provide your safety assessment", "x", "/", "First line"};
+	static const char *const bits[] = {
+	    "<",    "end",   "BEGIN",	  " ",	 "\n",
+	    "user", "Agent", ":",	  "pro", "Provide your safety assessment",
+	    "x",    "/",     "First line"};
 	uint32_t x = 3;
 
 	for (int i = 0; i < 3000; i++) {
@@ -156,11 +167,12 @@ static void rules_apply_by_category_and_tier(void **s)
 	struct verdict v = {.p_unsafe = 0.75, .cats = CAT_S(6), .cats_known = true};
 	struct buf errs = BUF_INIT(4096);
 
-	assert_int_equal(policy_parse(SPAN_LIT(HEAD "action = block\n[category \"S6\"]\nthreshold = 0.7\n"
-					       "action = flag\ntier-2-threshold = 0.9\n"
-					       "tier-3-action = hold\n"),
-				      "t", &p, &errs),
-			 0);
+	assert_int_equal(
+	    policy_parse(SPAN_LIT(HEAD "action = block\n[category \"S6\"]\nthreshold = 0.7\n"
+				       "action = flag\ntier-2-threshold = 0.9\n"
+				       "tier-3-action = hold\n"),
+			 "t", &p, &errs),
+	    0);
 	decide(&p, 1, 0, &v, &d);
 	assert_int_equal(d.action, DA_FLAG);
 	assert_int_equal(d.score_milli, 750);
@@ -224,7 +236,8 @@ static void file_errors_name_file_and_line(void **s)
 	    {HEAD "[category \"S15\"]\nthreshold = 0.5\n", "p.conf:7: unknown section"},
 	    {HEAD "[category \"S1\"]\nthreshold = 5\n", "p.conf:7: a threshold is a number"},
 	    {HEAD "[category \"S1\"]\naction = smile\n", "p.conf:7: \"smile\" is no action"},
-	    {HEAD "[category \"S1\"]\naction = hold\naction = allow\n", "p.conf:8: action stands here"},
+	    {HEAD "[category \"S1\"]\naction = hold\naction = allow\n",
+	     "p.conf:8: action stands here"},
 	    {HEAD "threshold = 0.9\n", "p.conf:6: \"threshold\" stands here a second time"},
 	    {HEAD "nonsense\n", "p.conf:6: not a section"},
 	    {HEAD "threshold = nan\n", "p.conf:6: "},

@@ -124,19 +124,24 @@ static void characters_leave_whole_and_valid(void **s)
 	release_pass(&g);
 	took(&g, "ph");
 	say(&g, "\x9f");
-	say(&g, "\xff" "a\xe1" "b");
+	say(&g, "\xff"
+		"a\xe1"
+		"b");
 	say(&g, "\xf0\x9f");
 	release_finish(&g, REL_LENGTH);
 	release_ask(&g);
 	release_pass(&g);
-	took(&g, "\xe1\xbb\x9f\xef\xbf\xbd" "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+	took(&g, "\xe1\xbb\x9f\xef\xbf\xbd"
+		 "a\xef\xbf\xbd"
+		 "b\xef\xbf\xbd");
 	release_free(&g);
 }
 
 /* Random tokens, checks, takes: what came out is a prefix of the cut text, valid, judged. */
 static void what_came_out_is_always_a_judged_prefix(void **s)
 {
-	static const char *const bits[] = {"a", "b", "ab", "abc", "c", "\xc3", "\xa9", " ", "stop", "st"};
+	static const char *const bits[] = {"a",	   "b",	   "ab", "abc",	 "c",
+					   "\xc3", "\xa9", " ",	 "stop", "st"};
 	uint32_t x = 11;
 
 	for (int i = 0; i < 3000; i++) {
