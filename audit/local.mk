@@ -7,7 +7,7 @@ libaudit_a_SOURCES = audit/merkle.h audit/merkle.c audit/note.h audit/note.c \
 	audit/entry.h audit/entry.c audit/verify.h audit/verify_int.h audit/verify.c \
 	audit/verify_key.c audit/verify_tail.c audit/verify_pairs.c audit/verify_tiles.c audit/verify_out.c \
 	audit/receipt.h audit/receipt.c audit/receipt_script.c
-EXTRA_DIST += etc/check-receipt.sh
+
 libaudit_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 AUDIT_LIBS = libaudit.a $(BASE_LIBS) $(JANSSON_LIBS)
 

@@ -8,7 +8,7 @@ libpolicy_a_SOURCES = policy/normalise.h policy/normalise.c policy/lookalike.c p
 	policy/pace.h policy/release.h policy/release.c
 libpolicy_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_POLICY) $(SODIUM_CFLAGS) $(UTF8PROC_CFLAGS) $(INIH_CFLAGS)
 POLICY_LIBS = libpolicy.a $(ENGINE_LIBS) $(INIH_LIBS)
-EXTRA_DIST += etc/policy.conf
+
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/t_policy

@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "conf.h"
+#include "io.h"
 
 static int parse(const char *text, struct conf *c, char *errs, size_t n)
 {
@@ -81,6 +83,24 @@ static void the_dump_reads_back_as_the_same(void **st)
 	buf_free(&d);
 }
 
+static void the_sample_says_the_defaults(void **st)
+{
+	struct buf text = BUF_INIT(65536), errors = BUF_INIT(4096);
+	const char *top = getenv("SRCDIR");
+	struct conf sample, fresh;
+	char path[600];
+
+	if (top == NULL)
+		skip();
+	snprintf(path, sizeof(path), "%s/etc/sallyport.conf", top);
+	assert_int_equal(io_read_file(path, 65536, &text, NULL), 0);
+	assert_int_equal(conf_parse(&sample, buf_span(&text), path, &errors), 0);
+	conf_defaults(&fresh);
+	assert_memory_equal(&sample, &fresh, sizeof(fresh));
+	buf_free(&text);
+	buf_free(&errors);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -88,6 +108,7 @@ int main(void)
 	    cmocka_unit_test(an_error_names_file_line_and_nearest_key),
 	    cmocka_unit_test(bad_values_are_refused),
 	    cmocka_unit_test(the_dump_reads_back_as_the_same),
+	    cmocka_unit_test(the_sample_says_the_defaults),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
