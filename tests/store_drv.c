@@ -86,9 +86,10 @@ static void send_conf(struct drv *d)
 
 	buf_fmt(&b,
 		"[realm]\nstate-dir = %s/state\nlog-dir = %s/log\ngenesis = %s/genesis.json\n"
-		"[store]\nsegment-size = 4MiB\ndisk-reserve = 1MiB\n"
+		"[store]\nsegment-size = 4MiB\ndisk-reserve = %s\n"
 		"[roles]\nsandbox = %s\n[log]\nlevel = info\n",
-		d->dir, d->dir, d->dir, d->sandbox ? "on" : "off");
+		d->dir, d->dir, d->dir, d->disk_reserve ? d->disk_reserve : "1MiB",
+		d->sandbox ? "on" : "off");
 	if (body_memfd(buf_span(&b), &fd, NULL) < 0)
 		drv_fail("memfd");
 	lseek(fd, 0, SEEK_SET);

@@ -45,7 +45,8 @@ struct drv {
 	char kid[ID_B32 + 1];
 	struct id sub, org;
 	bool sandbox;
-	const char *fault; /* SALLYPORT_FAULT of the child; NULL none */
+	const char *disk_reserve; /* NULL: 1MiB */
+	const char *fault;	  /* SALLYPORT_FAULT of the child; NULL none */
 
 	pid_t pid;
 	struct chan *main, *front, *front_c, *gate, *gate_c, *eng, *eng_c, *adm, *adm_c;

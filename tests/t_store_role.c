@@ -398,6 +398,34 @@ static void beats_go_on_and_say_when_there_is_no_engine(void **st)
 	stop_clean(); /* what it took with it was settled as unknown: intents = outcomes */
 }
 
+static void a_full_disk_refuses_new_work_and_lets_the_old_finish(void **st)
+{
+	struct req *r, *n;
+	uint64_t end;
+
+	d.hold_outcomes = 1000;
+	do {
+		r = drv_request(&d);
+		wait_step(r, r->blocked ? RQ_DONE : RQ_RUN);
+	} while (r->blocked);
+	drv_kill(&d);
+	d.disk_reserve = "1000GiB";
+	d.hold_outcomes = 0;
+	drv_start(&d, false); /* the driver sends the outcome that is still owed */
+	wait_step(r, RQ_DONE);
+	assert_true(r->outcome_ix != UINT64_MAX);
+	end = clock_mono_ms() + 5000;
+	while ((d.reasons & ~(uint32_t)NR_BOOK || !d.states) && clock_mono_ms() < end)
+		drv_poll(&d, 10);
+	assert_true(d.reasons & NR_BOOK);
+	n = drv_request(&d);
+	wait_step(n, RQ_GONE);
+	assert_int_equal(n->denied, RS_BOOK_DOWN);
+	assert_int_equal(drv_admin(&d, AV_STATUS, SPAN_LIT("{}")), 200);
+	assert_non_null(strstr(buf_cstr(&d.answer), "book_not_writable"));
+	stop_clean();
+}
+
 static void a_large_step_of_the_clock_stops_readiness_and_is_recorded(void **st)
 {
 #ifdef SP_FAULT
@@ -473,6 +501,7 @@ int main(int argc, char **argv)
 	    CASE(suspension_stops_what_runs_within_a_second),
 	    CASE(a_flood_of_enrolments_does_not_keep_an_officer_from_stopping),
 	    CASE(beats_go_on_and_say_when_there_is_no_engine),
+	    CASE(a_full_disk_refuses_new_work_and_lets_the_old_finish),
 	    CASE(a_large_step_of_the_clock_stops_readiness_and_is_recorded),
 	    CASE(a_failing_disk_ends_the_process_and_loses_nothing),
 	};
