@@ -296,7 +296,7 @@ static void take_settings(struct store *s, const struct db_job *j)
 			store_balance_zone(s);
 			memcpy(s->zone_name, j->set.timezone, sizeof(s->zone_name));
 		} else {
-			log_ev(LOG_WARN_LV, "timezone", "counts from the next start");
+			log_ev(LOG_WARN_LV, "timezone", "not UTC, +hh:mm or genesis': not taken");
 		}
 	}
 	s->set = j->set;

@@ -89,8 +89,8 @@ int store_prepare(struct role *r, struct err *err)
 		    strrchr(s->origin, '/') ? strrchr(s->origin, '/') + 1 : "1", NULL, 10);
 		sha256(buf_span(&s->genesis_doc), s->genesis);
 		memcpy(s->zone_name, g->settings.timezone, sizeof(s->zone_name));
-		/* before the sandbox: time zones are files. A later change by a case that is not of
-		 * the form +hh:mm counts from the next start. */
+		/* before the sandbox: time zones are files. A later change by a case is taken when
+		 * it is UTC or of the form +hh:mm. */
 		rc = zone_load(&s->f.zone, ZONEINFO, s->zone_name, clock_wall_ms(), err);
 		s->rep.zone = s->f.zone;
 	}
