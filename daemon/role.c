@@ -214,10 +214,21 @@ static void on_wake(void *arg, uint32_t ev)
 
 void role_odd(struct role *r, enum role_id who, uint16_t type, int code)
 {
+	static uint64_t second, told, kept_back; /* a taken peer must not flood the diagnostic log */
 	const struct msg_rule *rule = msg_rule(type);
+	uint64_t now = clock_mono_ms() / 1000;
 
-	log_ev(LOG_WARN_LV, "odd", "from=%s msg=%s type=%u code=%s", role_name(who),
-	       rule ? rule->name : "?", type, err_name(code));
+	if (now != second) {
+		if (kept_back)
+			log_ev(LOG_WARN_LV, "odd", "kept_back=%llu", (unsigned long long)kept_back);
+		second = now;
+		told = kept_back = 0;
+	}
+	if (++told > 10)
+		kept_back++;
+	else
+		log_ev(LOG_WARN_LV, "odd", "from=%s msg=%s type=%u code=%s", role_name(who),
+		       rule ? rule->name : "?", type, err_name(code));
 	if (r->ops->odd)
 		r->ops->odd(r, who, type, code);
 }
