@@ -110,6 +110,8 @@ static void one_cut(struct fix *f, unsigned n, uint64_t *size, uint64_t seg, lon
 	close(p[0]);
 	acked = more > acked ? more : acked;
 	*size = survive(f, *size, acked, seg);
+	while (n % 5 == 0 && logw_publish(f->w, NULL) == E_BUSY)
+		;
 	logw_close(f->w, false, NULL);
 	f->w = NULL;
 }
