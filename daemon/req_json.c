@@ -262,7 +262,7 @@ static int take_message(json_t *m, unsigned i, struct chat_req *r, struct req_fa
 {
 	json_t *c = get(m, "content"), *calls = get(m, "tool_calls");
 	size_t at;
-	uint8_t role;
+	uint8_t role = 0;
 	int rc;
 
 	if (!json_is_object(m))
