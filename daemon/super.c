@@ -113,11 +113,14 @@ static void start_role(struct super *s, struct proc *p)
 		log_ev(LOG_ERROR_LV, "conf", "who=%s %s", role_name(p->id), err.text);
 }
 
+static void hear(struct super *s, struct proc *p);
+
 static void on_death(struct super *s, struct proc *p, int status)
 {
 	uint64_t now = clock_mono_ms();
 	struct msg_PEERDEAD m = {.peer = p->id};
 
+	hear(s, p); /* its last words may still lie in the channel: DRAINED */
 	log_ev(s->stopping && p->drained ? LOG_INFO_LV : LOG_WARN_LV, "exit",
 	       "who=%s pid=%d status=%d signal=%d", role_name(p->id), (int)p->pid,
 	       WIFEXITED(status) ? WEXITSTATUS(status) : -1,
