@@ -223,6 +223,11 @@ void store_pends_tick(struct store *s, uint64_t now_ms)
 		peer = store_peer(s, &p->conn);
 		if (peer == NULL && now_ms < p->deadline)
 			continue;
+		if (p->gen != atomic_load(&s->auth_gen)) {
+			p->looked = false;
+			look(s, p); /* rows changed while it waited for its PEER */
+			continue;
+		}
 		store_decide(s, p, peer);
 		drop(s, p);
 	}

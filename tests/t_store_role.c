@@ -351,6 +351,24 @@ static void suspension_stops_what_runs_within_a_second(void **st)
 	stop_clean();
 }
 
+static void a_suspension_while_a_request_waits_for_its_peer_counts(void **st)
+{
+	struct stmt s = {.verb = VB_SUBJECT_SUSPEND, .why = WHY_ABUSE};
+	struct msg_PEER m = {.conn = id_random(), .addr = SPAN_LIT("127.0.0.1")};
+	struct req *r = raw_auth(d.kid, &m.conn);
+
+	drv_until(&d, &never, 60); /* its row has been read: all is well with the subject */
+	s.target = d.sub;
+	for (s.ver = 2; s.ver < 6 && drv_statement(&d, 0, &s, span_of(NULL, 0)) != 200; s.ver++)
+		;
+	assert_int_equal(d.status, 200);
+	assert_int_equal(r->step, RQ_AUTH);
+	CH_SEND(d.front, PEER, &m);
+	wait_step(r, RQ_GONE);
+	assert_int_equal(r->denied, RS_ACCESS_PAUSED);
+	stop_clean();
+}
+
 static void a_flood_of_enrolments_does_not_keep_an_officer_from_stopping(void **st)
 {
 	struct stmt s = {.verb = VB_SUBJECT_SUSPEND, .why = WHY_ABUSE};
@@ -499,6 +517,7 @@ int main(int argc, char **argv)
 	    CASE(a_receipt_is_given_to_its_owner_and_verifies),
 	    CASE(balances_in_the_database_follow_the_log),
 	    CASE(suspension_stops_what_runs_within_a_second),
+	    CASE(a_suspension_while_a_request_waits_for_its_peer_counts),
 	    CASE(a_flood_of_enrolments_does_not_keep_an_officer_from_stopping),
 	    CASE(beats_go_on_and_say_when_there_is_no_engine),
 	    CASE(a_full_disk_refuses_new_work_and_lets_the_old_finish),
