@@ -47,6 +47,7 @@ static int plan(struct scan *s, const struct chat_msg *msgs, size_t n, size_t ma
 	if (last != GUARD_USER) {
 		buf_free(talk);
 		*talk = *flat;
+		*flat = (struct buf){0}; /* one owner of its memory */
 		s->n_texts += 1;
 	} else if (span_eq(buf_span(talk), buf_span(flat))) {
 		buf_free(flat);

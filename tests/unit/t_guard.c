@@ -328,6 +328,10 @@ static void every_message_of_a_prompt_is_read(void **s)
 				  {CHAT_TOOL, SPAN_LIT("42")}};
 	struct chat_msg odd[] = {{CHAT_USER, SPAN_LIT("b\xe2\x80\x8bomb")}};
 	struct chat_msg tags[] = {{CHAT_USER, SPAN_LIT("hi\xf3\xa0\x81\x88")}};
+	struct chat_msg agent[] = {{CHAT_USER, SPAN_LIT("hi")}, {CHAT_ASSISTANT, SPAN_LIT("yes")}};
+	struct chat_msg agent_odd[] = {{CHAT_USER, SPAN_LIT("b\xe2\x80\x8bomb")},
+				       {CHAT_ASSISTANT, SPAN_LIT("y\xe2\x80\x8b"
+								 "es")}};
 	struct buf text = BUF_INIT(65536);
 	struct chat_msg lng[1];
 	struct decision d;
@@ -342,6 +346,12 @@ static void every_message_of_a_prompt_is_read(void **s)
 	assert_int_equal(n, 2); /* as a conversation and as one text */
 	run_scan(odd, 1, &d, &n);
 	assert_int_equal(n, 2); /* as it is and without disguise */
+	run_scan(agent, 2, &d, &n);
+	assert_int_equal(n, 1); /* ends with the agent: as one text only */
+	run_scan(agent, 2, &d, &n);
+	assert_int_equal(n, 1); /* and again: nothing of the first is left behind or freed twice */
+	run_scan(agent_odd, 2, &d, &n);
+	assert_int_equal(n, 2);
 	run_scan(tags, 1, &d, &n);
 	assert_int_equal(n, 0);
 	assert_int_equal(d.action, DA_BLOCK);
