@@ -146,6 +146,9 @@ int store_admin_start(struct store_admin *sa, struct span doc, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
+	rc = sa->entry.n ? sa_outbox_judge(sa, doc, err) : E_OK;
+	if (rc < 0)
+		return rc;
 	if (db_foreign_writes(sa->db, &sa->foreign) < 0)
 		return err_set(err, E_IO, "state.db: %s", db_error(sa->db));
 	rc = verify_rows(sa, err);
@@ -166,6 +169,9 @@ int sa_stage(struct store_admin *sa, struct span entry)
 	rc = db_outbox_next(sa->db, &sa->outbox_seq, &sa->entry);
 	if (rc < 0)
 		buf_reset(&sa->entry);
+	else if (!span_eq(buf_span(&sa->entry), entry))
+		fatal("state_edited", "why=\"outbox row %llu is not ours\"",
+		      (unsigned long long)sa->outbox_seq);
 	return rc;
 }
 

@@ -11,7 +11,8 @@
  * Start: store_admin_new; then, for EVERY log entry from index 0 in order, store_admin_replay
  * (cheap for types it does not know); then store_admin_start. start verifies state.db against the
  * log: a row that no statement made, or that differs, is E_CRYPTO with the row named and the store
- * must not serve. It repairs what merely lags (a row whose entry is in the log) and appends what a
+ * must not serve. So is an outbox row that is not, byte for byte, what the statements owe or what an
+ * officer signed: nothing of it is appended. It repairs what merely lags (a row whose entry is in the log) and appends what a
  * crash left in the outbox. On an empty log give the genesis document to store_admin_start: it
  * becomes entry 0 (append log.start after store_admin_idle() says true). */
 #ifndef SP_DAEMON_STORE_ADMIN_H

@@ -54,9 +54,13 @@ struct store_admin {
 
 /* store_admin.c */
 void sa_advance(struct store_admin *sa);
-/* Puts one entry (taken: copied) in the outbox; inside a transaction of the caller. */
+/* Puts one entry (taken: copied) in the outbox; inside a transaction of the caller.
+ * Ends the process when somebody else's row lies before it. */
 int sa_stage(struct store_admin *sa, struct span entry);
 void sa_op_free(struct op *op);
+/* store_admin_outbox.c: may the row found in the outbox at start stand in the log? E_CRYPTO names
+ * it. A key.create is taken out instead (the enrolment never came to an answer). */
+int sa_outbox_judge(struct store_admin *sa, struct span genesis_doc, struct err *err);
 /* store_admin_apply.c: writes what `fed` did into state.db (one transaction, with the outbox row
  * gone) and tells the role. */
 int sa_apply(struct store_admin *sa);

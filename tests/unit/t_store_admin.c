@@ -340,6 +340,68 @@ static void sql(const char *text)
 	sqlite3_close(h);
 }
 
+/* One row in the outbox while the store is down; true when it was refused and nothing appended. */
+static bool outbox_refused(const char *row)
+{
+	uint64_t before = a.n;
+	struct err err = {0};
+	char text[1400];
+	int rc;
+
+	ak_crash(&a);
+	snprintf(text, sizeof(text),
+		 "DELETE FROM outbox; INSERT INTO outbox(entry) VALUES(CAST('%s' AS BLOB))", row);
+	sql(text);
+	rc = ak_open(&a, &err);
+	if (rc < 0)
+		assert_non_null(strstr(err.text, "outbox row"));
+	return rc == E_CRYPTO && a.n == before && a.pending == NULL;
+}
+
+static void nothing_in_the_outbox_is_believed(void **st)
+{
+	char row[1200], boot[60], t[ID_TEXT_MAX];
+	struct err err;
+
+	snprintf(boot, sizeof(boot), "\"boot\":\"%s\"", id_fmt("bot", &a.k.boot, t));
+	assert_true(outbox_refused("{\"boot\":\"x\"}"));
+	assert_true(outbox_refused("no JSON at all"));
+	snprintf(row, sizeof(row), "{%s,\"t\":\"log.stop\",\"ts\":5,\"v\":1}", boot);
+	assert_true(outbox_refused(row));
+	snprintf(row, sizeof(row),
+		 "{%s,\"by\":[],\"id\":\"*\",\"kind\":\"lockdown\",\"new\":{},"
+		 "\"t\":\"authority\",\"ts\":5,\"v\":1,\"ver\":1}",
+		 boot);
+	assert_true(outbox_refused(row));
+	snprintf(row, sizeof(row), "{%s,\"doc\":{},\"t\":\"genesis\",\"ts\":5,\"v\":1}", boot);
+	assert_true(outbox_refused(row));
+	/* one that stands in the log already, again: its nonce is spent */
+	assert_true(a.log[1].n + 1 < sizeof(row));
+	snprintf(row, sizeof(row), "%.*s ", (int)a.log[1].n, a.log[1].p);
+	assert_true(outbox_refused(row));
+	ak_crash(&a);
+	sql("DELETE FROM outbox");
+	assert_int_equal(ak_open(&a, &err), E_OK);
+	assert_true(store_admin_idle(a.sa));
+}
+
+static void a_key_that_only_the_outbox_knows_is_forgotten_and_its_code_still_good(void **st)
+{
+	char ha[CODE_HALF_TEXT], hb[CODE_HALF_TEXT];
+	struct err err;
+
+	vetted(ha, hb);
+	a.hold = true;
+	ak_enrol(&a, ha, hb);
+	assert_non_null(a.pending);
+	ak_crash(&a);
+	assert_int_equal(ak_open(&a, &err), E_OK);
+	assert_int_equal(ak_count(&a, "key.create"), 0);
+	assert_true(store_admin_idle(a.sa));
+	assert_int_equal(ak_enrol(&a, ha, hb), 0);
+	assert_int_equal(ak_count(&a, "\"t\":\"key.create\""), 1);
+}
+
 static void rows_that_only_lack_are_mended_at_start(void **st)
 {
 	char ha[CODE_HALF_TEXT], hb[CODE_HALF_TEXT];
@@ -426,6 +488,8 @@ int main(void)
 #ifdef SP_FAULT
 	    T(every_fault_point_in_turn_loses_and_doubles_nothing),
 #endif
+	    T(nothing_in_the_outbox_is_believed),
+	    T(a_key_that_only_the_outbox_knows_is_forgotten_and_its_code_still_good),
 	    T(rows_that_only_lack_are_mended_at_start),
 	    T(a_lost_database_is_rebuilt_from_the_log),
 	    T(another_genesis_is_refused),
