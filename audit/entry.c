@@ -166,6 +166,8 @@ static void take_member(struct span key, struct span v, struct entry_look *o)
 {
 	if (span_eq(key, SPAN_LIT("t")))
 		o->t = plain(v);
+	else if (span_eq(key, SPAN_LIT("boot")))
+		o->boot = plain(v);
 	else if (span_eq(key, SPAN_LIT("ts")))
 		o->ts = number(v);
 	else if (span_eq(key, SPAN_LIT("v")))

@@ -41,7 +41,7 @@ int entry_put(struct entry *e, struct buf *out, struct err *err);
 /* A quick look at top-level members, without building anything; spans borrow, without quotes, and
  * are empty when absent or no plain string (escapes are not undone). */
 struct entry_look {
-	struct span t, req, lease, state, doc; /* doc: raw JSON of the member */
+	struct span t, boot, req, lease, state, doc; /* doc: raw JSON of the member */
 	int64_t ts;
 	int v;
 };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cur.h"
+#include "entry.h"
 #include "verify_int.h"
 
 #define GROUP_CAP (2u << 20) /* a writer's group is at most 1 MiB */
@@ -74,6 +75,23 @@ static bool take_entry(struct walk *w, const struct seg_frame *f)
 	return true;
 }
 
+/* What every entry of a realm's log has, whatever its type (doc/formats.md 4). */
+static void check_common(struct walk *w, uint64_t index, struct span e)
+{
+	struct entry_look l;
+	bool whole = entry_peek(e, &l);
+
+	if (index == 0)
+		w->ours = whole && span_eq(l.t, SPAN_LIT("genesis"));
+	if (!w->ours ||
+	    (whole && l.v == 1 && l.t.n && l.ts > 0 && span_starts(l.boot, SPAN_LIT("bot_"))))
+		return;
+	verify_finding(
+	    w->r, VERIFY_TAMPERED, index, w->file, w->good_end,
+	    "entry %llu is signed but no entry of a realm: v, t, ts or boot is not there",
+	    (unsigned long long)index);
+}
+
 /* The group is whole and signed: now its entries are the log's. */
 static void settle_group(struct walk *w)
 {
@@ -85,6 +103,7 @@ static void settle_group(struct walk *w)
 
 		if (index == 0)
 			verify_genesis(w->dirfd, e, w->r);
+		check_common(w, index, e);
 		if (!pairing_add(w->pairs, e, w->r))
 			verify_finding(w->r, VERIFY_INCOMPLETE, index, w->file, w->good_end,
 				       "entry %llu: an outcome without its intent, or two intents",
@@ -314,11 +333,11 @@ static bool read_heads(struct walk *w, struct span since)
 	struct err err = {0};
 	int rc;
 
-	rc = logdir_read(w->dirfd, LOG_CHECKPOINT, NOTE_MAX, &w->cp, NULL);
-	if (rc == E_OK && checkpoint_open(buf_span(&w->cp), &w->r->key, &cp, NULL) == E_OK) {
+	w->cp_rc = logdir_read(w->dirfd, LOG_CHECKPOINT, NOTE_MAX, &w->cp, NULL);
+	if (w->cp_rc == E_OK && checkpoint_open(buf_span(&w->cp), &w->r->key, &cp, NULL) == E_OK) {
 		add_watch(w, &cp, LOG_CHECKPOINT);
 		w->r->checkpoint = cp.size;
-		buf_free(&w->cp); /* it is good: nothing to compare at the end */
+		w->cp_good = true;
 	}
 	if (since.n == 0)
 		return true;
@@ -337,13 +356,21 @@ static bool read_heads(struct walk *w, struct span since)
 	return true;
 }
 
-/* A checkpoint file that does not open: where it differs from the last commit's note. */
+/* A checkpoint file that does not open: where it differs from the last commit's note. The writer
+ * syncs it before it takes the name, and at the latest when it stops: so it is never empty, and
+ * after a clean stop it is there. */
 static void judge_checkpoint(struct walk *w)
 {
 	size_t at = 0;
 
-	if (w->cp.n == 0)
+	if (w->cp_good)
 		return;
+	if (w->cp_rc == E_NOTFOUND) {
+		if (w->stop && !w->r->live && w->good.size > 0)
+			verify_finding(w->r, VERIFY_INCOMPLETE, w->good.size, LOG_CHECKPOINT, 0,
+				       "the folder's checkpoint is missing after a clean stop");
+		return;
+	}
 	while (at < w->cp.n && at < w->note.n && w->cp.p[at] == w->note.p[at])
 		at++;
 	verify_finding(w->r, VERIFY_TAMPERED, w->tree.size, LOG_CHECKPOINT, at,

@@ -53,6 +53,9 @@ struct walk {
 	struct merkle tree, good; /* with the open group; after the last whole one */
 	uint64_t good_end;	  /* in the segment at hand */
 	uint64_t ordinal;
+	bool ours;	  /* entry 0 is a genesis: a realm's log, not opaque bytes */
+	bool cp_good;	  /* the folder's checkpoint opens with the log's key */
+	int cp_rc;	  /* of reading the folder's checkpoint */
 	bool stop;	  /* the last whole group was a STOP */
 	uint32_t count;	  /* entries in the open group */
 	struct buf group; /* their bytes: u32 length || entry */

@@ -90,11 +90,17 @@ int io_read_fd(int fd, size_t max, struct buf *out, struct err *err)
 
 int io_read_file(const char *path, size_t max, struct buf *out, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), rc;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), rc;
+	struct stat sb;
 
 	if (fd < 0)
 		return err_sys(err, "open %s", path);
-	rc = io_read_fd(fd, max, out, err);
+	if (fstat(fd, &sb) < 0)
+		rc = err_sys(err, "fstat");
+	else if (!S_ISREG(sb.st_mode))
+		rc = err_set(err, E_UNSUPPORTED, "not a regular file");
+	else
+		rc = io_read_fd(fd, max, out, err);
 	close(fd);
 	return rc < 0 ? (err_prefix(err, "%s", path), rc) : E_OK;
 }

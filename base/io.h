@@ -12,7 +12,8 @@
 int io_write_all(int fd, const void *p, size_t n, struct err *err);
 int io_pwrite_all(int fd, const void *p, size_t n, off_t off, struct err *err);
 int io_pread_all(int fd, void *p, size_t n, off_t off, struct err *err);
-/* Appends a whole file (at most max bytes; more is E_RANGE) to *out. */
+/* Appends a whole file (at most max bytes; more is E_RANGE) to *out. E_UNSUPPORTED when path is no
+ * regular file: a FIFO would hang. */
 int io_read_file(const char *path, size_t max, struct buf *out, struct err *err);
 int io_read_fd(int fd, size_t max, struct buf *out, struct err *err);
 /* Writes path.tmp, fsyncs, renames over path, fsyncs the folder. */

@@ -272,6 +272,17 @@ static int tail(const char *dir, uint64_t n, bool follow)
 	return rc == E_OK || rc == E_CLOSED ? X_OK : cli_fail(X_FAIL, "%s", err.text);
 }
 
+/* How many entries; digits alone. */
+static bool parse_count(const char *s, uint64_t *n)
+{
+	size_t len = strlen(s);
+
+	if (len == 0 || len > 18 || strspn(s, "0123456789") != len)
+		return false;
+	*n = strtoull(s, NULL, 10);
+	return true;
+}
+
 int cmd_audit(int argc, char **argv)
 {
 	const char *since = NULL, *key = NULL, *count = NULL, *follow = NULL, *pos[1] = {NULL},
@@ -283,6 +294,7 @@ int cmd_audit(int argc, char **argv)
 				   {"f", true, &follow, NULL, 0},
 				   {"follow", true, &follow, NULL, 0},
 				   {0}};
+	uint64_t n = 10;
 	unsigned npos;
 
 	if (cli.help || argc < 2)
@@ -291,7 +303,9 @@ int cmd_audit(int argc, char **argv)
 		return VERIFY_USAGE;
 	if (strcmp(argv[1], "verify") == 0)
 		return verify(pos[0], key, since, decisions != NULL);
+	if (count && !parse_count(count, &n))
+		return cli_fail(VERIFY_USAGE, "-n must be a number of entries");
 	if (strcmp(argv[1], "tail") == 0)
-		return tail(pos[0], count ? strtoull(count, NULL, 10) : 10, follow != NULL);
+		return tail(pos[0], n, follow != NULL);
 	return usage(false);
 }

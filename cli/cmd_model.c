@@ -30,11 +30,16 @@ static const char model_help[] =
 
 static int open_model(const char *path, int *fd)
 {
-	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct stat sb;
+
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a FIFO must not hang */
 	if (*fd < 0)
 		return cli_fail(errno == ENOENT ? X_NOTFOUND : X_FAIL, "%s: %s", path,
 				strerror(errno));
-	return X_OK;
+	if (fstat(*fd, &sb) == 0 && S_ISREG(sb.st_mode))
+		return X_OK;
+	close(*fd);
+	return cli_fail(X_FAIL, "%s: not a regular file", path);
 }
 
 static void print_buf(struct buf *b)
@@ -136,8 +141,9 @@ static int inspect_table(int fd, const struct model_plan *p, struct err *err)
 	       m->tied_output ? ", output tied to the embedding" : "");
 	printf("tokenizer   %s%s%s, %u tokens\n", m->tokenizer, m->pre[0] ? " / " : "", m->pre,
 	       m->n_vocab);
-	printf("context     %u tokens; KV cache %llu bytes a token, %.1f MB when full\n", m->context,
-	       (unsigned long long)p->kv_bytes_per_token, (double)p->kv_bytes_full_context / 1e6);
+	printf("context     %u tokens; KV cache %llu bytes a token, %.1f MB when full\n",
+	       m->context, (unsigned long long)p->kv_bytes_per_token,
+	       (double)p->kv_bytes_full_context / 1e6);
 	printf("memory      %.1f MB weights, %.1f MB at most while loading\n",
 	       (double)p->weights_bytes / 1e6, (double)p->peak_bytes / 1e6);
 	printf("tensors\n");
@@ -311,11 +317,13 @@ static int verb_generate(int argc, char **argv)
 {
 	const char *tokens = NULL, *count = NULL, *seed = NULL, *temp = NULL, *kernel = NULL;
 	const char *greedy = NULL, *pos[1];
-	const struct opt opts[] = {
-	    {"tokens", false, &tokens, NULL, 0}, {"n", false, &count, NULL, 0},
-	    {"seed", false, &seed, NULL, 0},     {"temperature", false, &temp, NULL, 0},
-	    {"kernel", false, &kernel, NULL, 0}, {"greedy", true, &greedy, NULL, 0},
-	    {0}};
+	const struct opt opts[] = {{"tokens", false, &tokens, NULL, 0},
+				   {"n", false, &count, NULL, 0},
+				   {"seed", false, &seed, NULL, 0},
+				   {"temperature", false, &temp, NULL, 0},
+				   {"kernel", false, &kernel, NULL, 0},
+				   {"greedy", true, &greedy, NULL, 0},
+				   {0}};
 	struct tool_opts o = {0};
 	struct sampler smp;
 	struct err err = {0};
@@ -340,8 +348,8 @@ static int verb_generate(int argc, char **argv)
 	sampler_init(&smp, (uint64_t)sd);
 	smp.temperature = greedy ? 0.0f : (float)t;
 	o.kernel = kernel;
-	rc = tool_generate(fd, ids, n, (uint32_t)n_new, &smp, &o, &out, &n_out, &text, &n_text, NULL,
-			   &err);
+	rc = tool_generate(fd, ids, n, (uint32_t)n_new, &smp, &o, &out, &n_out, &text, &n_text,
+			   NULL, &err);
 	close(fd);
 	free(ids);
 	if (rc < 0)
@@ -392,11 +400,15 @@ static int verb_tokenize(int argc, char **argv)
 
 	if (rc != X_OK || npos != 1 || file == NULL)
 		return rc ? rc : cli_fail(X_USAGE, "model tokenize FILE --text-file F");
-	if (io_read_file(file, TEXT_MAX, &text, &err) < 0)
-		return cli_fail(X_NOTFOUND, "%s", err.text);
+	if (access(file, F_OK) < 0)
+		return cli_fail(X_NOTFOUND, "%s: %s", file, strerror(errno));
+	if ((rc = io_read_file(file, TEXT_MAX, &text, &err)) < 0) {
+		buf_free(&text);
+		return cli_fail(rc == E_RANGE ? X_USAGE : X_FAIL, "%s", err.text);
+	}
 	if ((rc = open_model(pos[0], &fd)) == X_OK) {
-		rc = tokenize(fd, buf_span(&text), (special ? TOK_SPECIAL : 0) | (bos ? TOK_BOS : 0),
-			      &b, &err);
+		rc = tokenize(fd, buf_span(&text),
+			      (special ? TOK_SPECIAL : 0) | (bos ? TOK_BOS : 0), &b, &err);
 		close(fd);
 		if (rc < 0)
 			rc = cli_fail(X_FAIL, "%s: %s", pos[0], err.text);
@@ -437,9 +449,8 @@ static int copy_checked(int from, int to, const char *want, struct err *err)
 static int verb_import(int argc, char **argv)
 {
 	const char *sha = NULL, *folder = NULL, *pos[1], *base;
-	const struct opt opts[] = {{"sha256", false, &sha, NULL, 0},
-				   {"to", false, &folder, NULL, 0},
-				   {0}};
+	const struct opt opts[] = {
+	    {"sha256", false, &sha, NULL, 0}, {"to", false, &folder, NULL, 0}, {0}};
 	char to[4096], tmp[4104];
 	struct err err = {0};
 	struct model_plan plan;
@@ -476,11 +487,13 @@ int cmd_model(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*fn)(int, char **);
-	} verbs[] = {{"inspect", verb_inspect},   {"logits", verb_logits},
-		     {"generate", verb_generate}, {"tokenize", verb_tokenize},
+	} verbs[] = {{"inspect", verb_inspect},
+		     {"logits", verb_logits},
+		     {"generate", verb_generate},
+		     {"tokenize", verb_tokenize},
 		     {"import", verb_import}};
-	static const char *const names[] = {"inspect", "logits", "generate", "tokenize", "import",
-					    NULL};
+	static const char *const names[] = {"inspect",	"logits", "generate",
+					    "tokenize", "import", NULL};
 	const char *near;
 
 	if (argc < 2 || cli.help) {

@@ -26,9 +26,9 @@ def need(ok, why):
         raise Failed(why)
 
 
-def sp(*args, code=0, env=None, stdin=""):
+def sp(*args, code=0, env=None, stdin="", timeout=120):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SALLYPORT_")}
-    r = subprocess.run([SP, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+    r = subprocess.run([SP, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout,
                        input=stdin, start_new_session=True, env=dict(clean, **(env or {})))
     if code is not None and r.returncode != code:
         raise Failed("sallyport %s: status %d, not %d\n%s%s" % (" ".join(args), r.returncode, code, r.stdout, r.stderr))

@@ -458,9 +458,36 @@ def lists_have_every_form():
                 need("DEMO" in r.stderr, args)
 
 
+def a_fifo_is_refused_and_never_waited_for():
+    os.mkfifo(path("fifo"))
+    os.makedirs(path("empty"), exist_ok=True)
+    f, m = path("fifo"), path("m.gguf")
+    for want, args in ((1, ("model", "inspect", f)), (1, ("model", "tokenize", m, "--text-file", f)),
+                       (1, ("model", "import", f, "--sha256", "0" * 64, "--to", path("empty"))),
+                       (3, ("receipt", "check", f, "--vkey", f)), (3, ("audit", "verify", path("empty"), "--since", f)),
+                       (3, ("audit", "verify", path("empty"), "--vkey", f))):
+        r = sp(*args, code=want, timeout=10)
+        need("not a regular file" in r.stderr, "%s: %s" % (args, r.stderr))
+
+
+def a_text_that_is_too_large_is_no_missing_file():
+    with open(path("huge"), "wb") as f:
+        f.truncate((64 << 20) + 1)
+    need("larger" in sp("model", "tokenize", path("m.gguf"), "--text-file", path("huge"), code=2).stderr, "says why")
+    sp("model", "tokenize", path("m.gguf"), "--text-file", path("nowhere"), code=3)
+    os.unlink(path("huge"))
+
+
+def tail_takes_numbers_only():
+    os.makedirs(path("empty"), exist_ok=True)
+    for n in ("abc", "-1", "", "1x", "9" * 30):
+        need("-n" in sp("audit", "tail", path("empty"), "-n", n, code=3).stderr, n)
+
+
 ALONE = (keygen_makes_a_key_for_its_owner_alone, keygen_overwrites_nothing, keygen_protects_with_a_passphrase,
          init_makes_a_whole_realm, genesis_says_what_was_asked, names_are_only_committed, init_refuses_what_is_there_or_wrong,
-         a_failed_init_leaves_nothing, wrong_words_are_answered_with_the_nearest, without_a_daemon_the_code_is_9)
+         a_failed_init_leaves_nothing, wrong_words_are_answered_with_the_nearest, without_a_daemon_the_code_is_9,
+         a_fifo_is_refused_and_never_waited_for, a_text_that_is_too_large_is_no_missing_file, tail_takes_numbers_only)
 WITH_STORE = (officers_confirm_the_digest_they_compute, a_person_is_vetted_by_two, case_show_prints_what_is_signed,
               the_same_organisation_has_the_same_id, a_changed_body_or_name_is_never_signed,
               a_name_beside_the_sealed_one_is_not_believed, another_realms_genesis_gets_no_signature, reasons_are_enumerated, a_dry_run_signs_nothing,

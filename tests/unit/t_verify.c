@@ -417,6 +417,72 @@ static void intents_and_outcomes_are_counted_and_matched(void **st)
 	fix_done(&f);
 }
 
+static void an_emptied_or_missing_checkpoint_is_found(void **st)
+{
+	struct fix f;
+	char path[300];
+
+	small_log(&f, true);
+	expect_ok(&f, 15);
+	snprintf(path, sizeof(path), "%s/" LOG_CHECKPOINT, f.dir);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(check(&f), VERIFY_TAMPERED);
+	assert_string_equal(res.first_bad.file, LOG_CHECKPOINT);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(check(&f), VERIFY_INCOMPLETE);
+	assert_string_equal(res.first_bad.file, LOG_CHECKPOINT);
+	fix_done(&f);
+	small_log(&f, false); /* a crash may come before the first one */
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/" LOG_CHECKPOINT, f.dir);
+	unlink(path);
+	expect_ok(&f, 15);
+	fix_done(&f);
+}
+
+/* A log that begins as a realm's, then one entry as given. */
+static int check_second(const char *entry)
+{
+	struct buf g = BUF_INIT(1024);
+	struct vkey key;
+	struct fix f;
+	uint64_t i;
+	int rc;
+
+	fix_init(&f);
+	fix_open(&f);
+	assert_int_equal(vkey_make(FIX_ORIGIN, VKEY_ED25519, f.pk, &key, NULL), 0);
+	buf_puts(&g, "{\"boot\":\"bot_x\",\"doc\":{\"log_vkey\":\"");
+	vkey_put(&key, &g);
+	buf_puts(&g, "\"},\"t\":\"genesis\",\"ts\":1,\"v\":1}");
+	assert_int_equal(logw_append(f.w, buf_span(&g), &i, NULL), 0);
+	buf_free(&g);
+	assert_int_equal(logw_append(f.w, span_cstr(entry), &i, NULL), 0);
+	fix_close(&f, true);
+	rc = check(&f);
+	fix_done(&f);
+	return rc;
+}
+
+static void an_entry_without_the_common_members_is_found_though_it_is_signed(void **st)
+{
+	static const char *const bad[] = {
+	    "{\"boot\":\"x\"}",
+	    "no JSON",
+	    "{\"boot\":\"x\",\"t\":\"test\",\"ts\":1,\"v\":1}",
+	    "{\"boot\":\"bot_x\",\"ts\":1,\"v\":1}",
+	    "{\"boot\":\"bot_x\",\"t\":\"test\",\"v\":1}",
+	    "{\"boot\":\"bot_x\",\"t\":\"test\",\"ts\":1,\"v\":2}",
+	};
+
+	assert_int_equal(check_second("{\"boot\":\"bot_x\",\"t\":\"test\",\"ts\":1,\"v\":1}"),
+			 VERIFY_OK);
+	for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+		assert_int_equal(check_second(bad[k]), VERIFY_TAMPERED);
+		assert_int_equal(res.first_bad.index, 1);
+	}
+}
+
 static void verify_beside_a_busy_writer_says_ok_each_time(void **st)
 {
 	struct timespec pause = {0, 2000000};
@@ -466,6 +532,8 @@ int main(void)
 	    cmocka_unit_test(a_rollback_or_fork_is_found_by_a_remembered_checkpoint),
 	    cmocka_unit_test(a_log_signed_by_another_key_is_found_when_the_key_is_pinned),
 	    cmocka_unit_test(intents_and_outcomes_are_counted_and_matched),
+	    cmocka_unit_test(an_emptied_or_missing_checkpoint_is_found),
+	    cmocka_unit_test(an_entry_without_the_common_members_is_found_though_it_is_signed),
 	    cmocka_unit_test(verify_beside_a_busy_writer_says_ok_each_time),
 	    cmocka_unit_test(a_folder_without_a_log_is_a_usage_error),
 	};
