@@ -136,6 +136,11 @@ uint32_t lease_presumed(const struct lease *l)
 	return n < l->cap ? n : l->cap;
 }
 
+int64_t lease_sooner(int64_t a, int64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 int leases_each(struct leases *t, int (*fn)(void *arg, struct lease *l), void *arg)
 {
 	struct lease *l, *tmp;

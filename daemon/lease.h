@@ -37,10 +37,11 @@ struct lease {
 	uint64_t intent_ix, outcome_ix; /* log indexes; LEASE_NO_INDEX = not (yet) durable */
 	bool ending;			/* its outcome or end is appended, not yet durable */
 	bool revoked;
-	bool presumed;			   /* its outcome is `unknown`: ours, not the engine's */
-	uint64_t cost;			   /* bytes set aside in the log for records to come */
-	uint32_t model_ix;		   /* LEASE_NO_MODEL: not known (opened before our start) */
-	uint64_t born;			   /* monotonic ms */
+	bool presumed;	   /* its outcome is `unknown`: ours, not the engine's */
+	uint64_t cost;	   /* bytes set aside in the log for records to come */
+	uint32_t model_ix; /* LEASE_NO_MODEL: not known (opened before our start) */
+	uint64_t born;	   /* monotonic ms */
+	int64_t expires;   /* of its key or subject, whichever is sooner; Unix ms, 0 = never */
 	struct quota_limits lim[QL_COUNT]; /* as they stood at the grant */
 	uint32_t ack_rseq; /* record that ends it and waits for an answer; 0 = none */
 	uint8_t prompt_salt[32];
@@ -69,6 +70,9 @@ int lease_intent(struct leases *t, struct lease *l);
 int lease_closed(struct leases *t, struct lease *l);
 /* Output tokens to settle for when the engine is gone: last progress and one window, within cap. */
 uint32_t lease_presumed(const struct lease *l);
+
+/* The sooner of two expiries; 0 = never. */
+int64_t lease_sooner(int64_t a, int64_t b);
 
 /* Open ones, any order; fn may close the lease it is given, nothing else. Non-zero ends the walk.
  */

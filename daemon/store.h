@@ -150,7 +150,7 @@ struct store {
 	uint64_t flood[REASON_COUNT];
 	int64_t flood_from;
 	uint64_t flood_at;
-	uint64_t sweep_at;
+	uint64_t sweep_at, expire_at;
 	struct counters n;
 };
 
@@ -195,6 +195,7 @@ void store_on_hello(struct store *s, const struct msg_HELLO *m);
 void store_on_modelup(struct store *s, const struct msg_MODELUP *m);
 void store_early_models(struct store *s);
 void store_engine_gone(struct store *s, uint64_t now_ms);
+void store_expiries(struct store *s); /* of leases from before our start; after the replay */
 void store_live_tick(struct store *s, uint64_t now_ms);
 void store_revoke(struct store *s, const struct revoke_sel *sel);
 void store_send_settings(struct store *s);

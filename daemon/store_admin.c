@@ -393,6 +393,19 @@ bool store_admin_ready(const struct store_admin *sa)
 	return store_admin_confirmed(sa) && !(l && l->on);
 }
 
+int64_t store_admin_expires(const struct store_admin *sa, const struct id *key,
+			    const struct id *sub)
+{
+	const struct key_row *k = aset_key(sa->a, key);
+	const struct subject_row *s = aset_subject(sa->a, sub);
+
+	if (k == NULL || s == NULL)
+		return 1;
+	if (k->expires == 0 || (s->expires != 0 && s->expires < k->expires))
+		return s->expires;
+	return k->expires;
+}
+
 bool store_admin_demo(const struct store_admin *sa)
 {
 	const struct settings *s = aset_settings(sa->a);

@@ -94,6 +94,10 @@ bool store_admin_idle(const struct store_admin *sa);
 /* Genesis is confirmed by every officer and no lockdown of all stands. */
 bool store_admin_ready(const struct store_admin *sa);
 bool store_admin_confirmed(const struct store_admin *sa);
+/* When this key of this subject expires by the log (Unix ms, 0 = never); 1, long ago, when the log
+ * does not know them. */
+int64_t store_admin_expires(const struct store_admin *sa, const struct id *key,
+			    const struct id *sub);
 bool store_admin_demo(const struct store_admin *sa);
 /* SHA-256 of the genesis document; false before genesis. */
 bool store_admin_genesis_digest(const struct store_admin *sa, uint8_t out[32]);

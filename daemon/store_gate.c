@@ -199,6 +199,7 @@ static void reserve(struct store *s, struct pend *p, const struct peer *peer, in
 	l->engine = s->engine;
 	l->model_ix = (uint32_t)ix;
 	l->born = clock_mono_ms();
+	l->expires = lease_sooner(p->row.key_expires, p->row.sub_expires);
 	memcpy(l->lim, lims, sizeof(l->lim));
 	more.model = span_cstr(s->set.model[ix].name);
 	memcpy(more.src, peer->src, sizeof(more.src));

@@ -6,6 +6,7 @@
 #include "store.h"
 
 #define SWEEP_MS 1000
+#define EXPIRE_MS 250
 
 /* Worst case of what one request still writes: reserve, claim, verdict, intent, windows, outcome.
  */
@@ -284,8 +285,42 @@ static int stale_one(void *arg, struct lease *l)
 	return 0;
 }
 
+/* A grant is for as long as its key and its subject are: what still runs then is stopped. */
+static int expire_one(void *arg, struct lease *l)
+{
+	struct store *s = arg;
+	struct msg_REVOKE m = {.lease = l->id, .code = RS_KYC_EXPIRED};
+
+	if (l->revoked || l->expires == 0 || l->expires > store_now(s))
+		return 0;
+	s->n.revokes++;
+	l->revoked = true;
+	CH_SEND(role_chan(s->r, R_ENGINE, CH_CTRL), REVOKE, &m);
+	if (l->state == LS_RESERVED)
+		store_end_lease(s, l, RS_KYC_EXPIRED);
+	return 0;
+}
+
+static int expiry_one(void *arg, struct lease *l)
+{
+	struct store *s = arg;
+
+	l->expires =
+	    store_admin_expires(s->admin, &l->hold.who.id[QL_KEY], &l->hold.who.id[QL_SUBJECT]);
+	return 0;
+}
+
+void store_expiries(struct store *s)
+{
+	leases_each(s->f.leases, expiry_one, s);
+}
+
 void store_live_tick(struct store *s, uint64_t now_ms)
 {
+	if (now_ms >= s->expire_at && !id_is_zero(&s->engine)) {
+		s->expire_at = now_ms + EXPIRE_MS;
+		leases_each(s->f.leases, expire_one, s);
+	}
 	if (s->hello_by && now_ms >= s->hello_by) {
 		leases_each(s->f.leases, lost_one, s);
 		s->hello_by = 0;

@@ -213,6 +213,7 @@ int store_start(struct role *r, struct err *err)
 	if (rc < 0)
 		return rc; /* the process ends: descriptors and locks with it */
 	start_clock(s);
+	store_expiries(s);
 	s->hello_by = clock_mono_ms() + HELLO_WAIT_MS;
 	s->bucket_at = clock_mono_ms();
 	s->bucket = SINGLE_BURST;

@@ -44,6 +44,7 @@ struct drv {
 	uint8_t key_digest[32]; /* of the API key's secret */
 	char kid[ID_B32 + 1];
 	struct id sub, org;
+	int64_t expires; /* of the subject, Unix ms; 0 never */
 	bool sandbox;
 	const char *disk_reserve; /* NULL: 1MiB */
 	const char *fault;	  /* SALLYPORT_FAULT of the child; NULL none */

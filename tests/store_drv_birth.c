@@ -181,7 +181,8 @@ void drv_birth(struct drv *d)
 	memcpy(sealed + 32, "\"a user\"", 9);
 	d->sub = id_random();
 	d->org = id_random();
-	p.subject = (struct subject_row){.id = d->sub, .org = d->org, .tier = 1};
+	p.subject =
+	    (struct subject_row){.id = d->sub, .org = d->org, .tier = 1, .expires = d->expires};
 	commit_digest(sealed, span_of(sealed + 32, 8), p.subject.party);
 	s = case_stmt(&p, VB_CASE_OPEN, 0);
 	must_pass(d, 0, &s, span_of(sealed, 40));

@@ -22,11 +22,12 @@
 static struct drv d;
 static const bool never;
 
-static int setup(void **st)
+static int setup_until(int64_t expires)
 {
 	char dir[200];
 
 	memset(&d, 0, sizeof(d));
+	d.expires = expires;
 	snprintf(dir, sizeof(dir), "%s/t_store_role.%d.%llx",
 		 getenv("BUILDDIR") ? getenv("BUILDDIR") : ".", (int)getpid(),
 		 (unsigned long long)clock_mono_ns());
@@ -36,6 +37,16 @@ static int setup(void **st)
 		return -1;
 	drv_birth(&d);
 	return 0;
+}
+
+static int setup(void **st)
+{
+	return setup_until(0);
+}
+
+static int setup_expiring(void **st)
+{
+	return setup_until(clock_wall_ms() + 4000);
 }
 
 static int teardown(void **st)
@@ -351,6 +362,27 @@ static void suspension_stops_what_runs_within_a_second(void **st)
 	stop_clean();
 }
 
+static void what_runs_when_its_subject_expires_is_stopped_within_a_second(void **st)
+{
+	struct req *r;
+
+	d.hold_outcomes = 1000;
+	do {
+		r = drv_request(&d);
+		wait_step(r, r->blocked ? RQ_DONE : RQ_RUN);
+	} while (r->blocked);
+	assert_true(clock_wall_ms() < d.expires);
+	while (r->step == RQ_RUN && clock_wall_ms() < d.expires + 1000)
+		drv_poll(&d, 5);
+	assert_true(clock_wall_ms() >= d.expires);
+	assert_true(d.revokes >= 1);
+	wait_step(r, RQ_DONE);
+	r = drv_request(&d);
+	wait_step(r, RQ_GONE);
+	assert_true(r->denied == RS_KYC_EXPIRED || r->denied == RS_BAD_KEY);
+	stop_clean();
+}
+
 static void a_suspension_while_a_request_waits_for_its_peer_counts(void **st)
 {
 	struct stmt s = {.verb = VB_SUBJECT_SUSPEND, .why = WHY_ABUSE};
@@ -517,6 +549,9 @@ int main(int argc, char **argv)
 	    CASE(a_receipt_is_given_to_its_owner_and_verifies),
 	    CASE(balances_in_the_database_follow_the_log),
 	    CASE(suspension_stops_what_runs_within_a_second),
+	    cmocka_unit_test_setup_teardown(
+		what_runs_when_its_subject_expires_is_stopped_within_a_second, setup_expiring,
+		teardown),
 	    CASE(a_suspension_while_a_request_waits_for_its_peer_counts),
 	    CASE(a_flood_of_enrolments_does_not_keep_an_officer_from_stopping),
 	    CASE(beats_go_on_and_say_when_there_is_no_engine),
