@@ -30,6 +30,7 @@
 #define ENG_MODELS 16
 #define ENG_FILES 16
 #define ENG_CREDIT 256u /* tokens each choice may give before gate grants more */
+#define ENG_PROGRESS 128u /* tokens; store's LEASE_WINDOW: a crash hides one at most */
 #define ENG_WAIT_GRANT_MS 1000u
 #define ENG_EARLY_CANCEL_MS 10000u
 #define ENG_GRANT_MS 30000u /* a grant nobody uses is ended */

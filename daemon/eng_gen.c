@@ -30,21 +30,44 @@ uint32_t req_completion(const struct req *rq)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; rq->ch && i < rq->n; i++)
-		n += rq->ch[i].gen;
+	for (uint32_t i = 0; rq->ch && i < rq->n; i++) {
+		const struct choice *c = &rq->ch[i];
+		uint32_t k = c->gen;
+
+		/* behind a stop string or in a blocked window lies what the client must not learn
+		 * the length of */
+		if (c->rel.end == REL_STOP)
+			k = c->rel.tokens;
+		else if (c->rel.end == REL_FILTER)
+			k = pace_round(k) < rq->per_choice ? pace_round(k) : rq->per_choice;
+		n += k;
+	}
 	return n;
 }
 
 /* ---- windows ---- */
 
-/* One record per verdict; many are joined with the one before, keeping what is severest. */
+/* The last record of a choice, or NULL. */
+static uint8_t *last_window(struct req *rq, uint32_t choice)
+{
+	for (size_t at = rq->windows.n; at >= WINDOW_BYTES; at -= WINDOW_BYTES) {
+		uint8_t *w = (uint8_t *)rq->windows.p + at - WINDOW_BYTES;
+
+		if (get_le32(w) == choice)
+			return w;
+	}
+	return NULL;
+}
+
+/* One record per verdict; beyond WINDOWS_MAX they are joined with the last one of their choice,
+ * keeping what is severest. None is left out: at most ENG_CHOICES more are made. */
 static void put_window(struct req *rq, uint32_t choice, uint32_t from, uint32_t to,
 		       const struct decision *d)
 {
-	uint8_t *last =
-	    rq->n_windows ? (uint8_t *)rq->windows.p + rq->windows.n - WINDOW_BYTES : NULL;
+	uint8_t *last = rq->n_windows >= WINDOWS_MAX ? last_window(rq, choice) : NULL;
 
-	if (rq->n_windows >= WINDOWS_MAX && last && get_le32(last) == choice) {
+	must(from <= to);
+	if (last) {
 		uint16_t score = get_le16(last + 17);
 
 		put_le32(last + 8, to);
@@ -53,8 +76,6 @@ static void put_window(struct req *rq, uint32_t choice, uint32_t from, uint32_t 
 		put_le16(last + 17, score > d->score_milli ? score : (uint16_t)d->score_milli);
 		return;
 	}
-	if (rq->windows.n + WINDOW_BYTES > WIRE_BYTES_MAX)
-		return; /* 3,157 of them: choices that take turns beyond 256 windows */
 	buf_u32(&rq->windows, choice);
 	buf_u32(&rq->windows, from);
 	buf_u32(&rq->windows, to);
@@ -206,13 +227,15 @@ void req_choice_verdict(struct req *rq, int i, const struct verdict *v)
 	struct detect found = {0};
 	struct decision d;
 
-	detect_text(buf_span(&c->rel.text), reading_seen(c->reading), &found);
+	detect_text(span_of(c->rel.text.p, c->rel.asked), reading_seen(c->reading), &found);
 	decide(&g->policy, rq->grant.tier, found.found & CAT_TAGS, v, &d);
 	rq->guard_tokens += v->tokens;
 	put_window(rq, (uint32_t)i, (uint32_t)c->window_from, (uint32_t)c->rel.asked, &d);
 	c->window_from = c->rel.asked;
 	if (decide_passes(d.action)) {
 		release_pass(&c->rel);
+		if (c->generating && c->rel.end != REL_OPEN)
+			stop_choice(rq, c); /* a stop string passed */
 	} else {
 		release_block(&c->rel, d.action == DA_ERROR ? REL_ERROR : REL_FILTER);
 		stop_choice(rq, c);

@@ -96,13 +96,13 @@ void req_send_outcome(struct req *rq, enum outcome_state st, uint16_t code)
 	req_drop_work(rq);
 }
 
-/* Every 256 tokens or second; it bounds what a crash can hide. Not acknowledged, not sent again. */
+/* Every 128 tokens (store's lease window) or second; it bounds what a crash can hide. Not acknowledged, not sent again. */
 void req_progress(struct req *rq)
 {
 	struct msg_PROGRESS m = {.lease = rq->lease, .req = rq->id, .tokens = req_completion(rq)};
 
 	if (rq->state != RQ_RUN || m.tokens == rq->told_tokens ||
-	    (m.tokens - rq->told_tokens < 256 && rq->g->now_ms - rq->told_ms < 1000))
+	    (m.tokens - rq->told_tokens < ENG_PROGRESS && rq->g->now_ms - rq->told_ms < 1000))
 		return;
 	for (uint32_t i = 0; i < rq->n; i++)
 		m.bytes += rq->ch[i].rel.text.n;

@@ -51,7 +51,7 @@ int reading_judge(struct reading *r, struct span turns, uint32_t floor_milli, st
 /* The conversation before the answer (gp_turns with GP_AGENT behind it), kept for all checks; its
  * beginning is left out when it does not leave `spare` tokens for the answer. */
 int reading_context(struct reading *r, struct span turns, uint32_t spare, struct err *err);
-/* Judges the answer so far; text only grows. The answer's disguised form is judged too, when there
+/* Judges the answer so far; text only grows (a shorter one is read from its beginning). The answer's disguised form is judged too, when there
  * is one, and the higher score counts. */
 int reading_check(struct reading *r, struct span text, uint32_t floor_milli, struct err *err);
 bool reading_busy(const struct reading *r);

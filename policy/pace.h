@@ -31,4 +31,14 @@ static inline uint32_t pace_limit(uint32_t judged)
 	return judged == 0 ? PACE_FIRST_LIMIT : judged + PACE_AHEAD;
 }
 
+/* What a blocked answer reports as generated: the next step, so that the number does not tell where
+ * in the blocked window the answer ended. */
+static inline uint32_t pace_round(uint32_t tokens)
+{
+	return tokens <= 16   ? 16
+	       : tokens <= 48 ? 48
+	       : tokens <= 96 ? 96
+			      : 96 + (tokens - 96 + 63) / 64 * 64;
+}
+
 #endif

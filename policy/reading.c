@@ -269,6 +269,12 @@ int reading_check(struct reading *r, struct span text, uint32_t floor, struct er
 	r->variant.max = text.n * 4 + 1024;
 	if (!buf_ok(&r->answer))
 		return err_set(err, E_RANGE, "answer");
+	if (text.n < r->checked) { /* against the contract: nothing of the old text is kept */
+		r->window = r->checked = 0;
+		rc = restart(r);
+		if (rc != 0)
+			return err_set(err, rc, "reading");
+	}
 	rc = normalise(span_from(text, r->window), &r->variant, &seen);
 	if (rc != 0)
 		return err_set(err, rc, "the answer cannot be normalised");

@@ -51,39 +51,31 @@ static void put_chars(struct release *g, struct span s)
 	}
 }
 
-/* Cuts at the first stop string that begins at or behind `from`. */
-static void find_stop(struct release *g, size_t from)
+/* Where the first stop string begins that lies in judged text, or SIZE_MAX. What was judged before
+ * holds none. */
+static size_t find_stop(const struct release *g, size_t before)
 {
+	size_t from = before > RELEASE_STOP_BYTES ? before - RELEASE_STOP_BYTES : 0;
 	size_t best = SIZE_MAX;
 
-	for (unsigned i = 0; i < g->n_stops; i++) {
-		const char *at =
-		    memmem(g->text.p + from, g->text.n - from, g->stops[i].p, g->stops[i].n);
+	for (unsigned i = 0; i < g->n_stops && g->judged > from; i++) {
+		const char *at = memmem(g->text.p + from, g->judged - from, g->stops[i].p,
+					g->stops[i].n);
 
 		if (at && (size_t)(at - g->text.p) < best)
 			best = (size_t)(at - g->text.p);
 	}
-	if (best == SIZE_MAX)
-		return;
-	g->text.n = best;
-	g->n_part = 0;
-	g->end = REL_STOP;
+	return best;
 }
 
 void release_token(struct release *g, struct span bytes)
 {
-	size_t before = g->text.n;
-
-	g->tokens++;
 	if (g->end != REL_OPEN)
 		return;
+	g->tokens++;
 	put_chars(g, bytes);
-	if (!buf_ok(&g->text)) {
+	if (!buf_ok(&g->text))
 		g->end = REL_LENGTH;
-		return;
-	}
-	if (g->text.n > before)
-		find_stop(g, before > RELEASE_STOP_BYTES ? before - RELEASE_STOP_BYTES : 0);
 }
 
 void release_finish(struct release *g, enum release_end why)
@@ -106,15 +98,28 @@ struct span release_ask(struct release *g)
 
 void release_pass(struct release *g)
 {
-	/* a stop string found meanwhile may have cut what was asked */
-	g->judged = g->asked < g->text.n ? g->asked : g->text.n;
+	size_t before = g->judged, cut;
+
+	if (g->end == REL_FILTER || g->end == REL_ERROR)
+		return;
+	g->judged = g->asked;
 	g->judged_tokens = g->asked_tokens;
+	cut = find_stop(g, before);
+	if (cut == SIZE_MAX)
+		return;
+	/* what was generated meanwhile is forgotten, its number too: no verdict covers it */
+	g->asked = g->judged = g->text.n = cut;
+	g->tokens = g->judged_tokens;
+	g->n_part = 0;
+	g->end = REL_STOP;
 }
 
 void release_block(struct release *g, enum release_end why)
 {
 	g->end = why;
 	g->judged = g->released;
+	if (g->asked < g->text.n)
+		g->text.n = g->asked; /* the rest has no verdict: it is in no record either */
 }
 
 bool release_over(const struct release *g)

@@ -112,6 +112,86 @@ static void a_block_after_a_release_keeps_the_rest(void **s)
 	assert_int_equal(q->finish[0], OF_FILTER);
 }
 
+static struct rig_req *ask_stop(const char *stop)
+{
+	struct chat_msg m = {CHAT_USER, SPAN_LIT(GOOD)};
+	struct rig_req *q = rig_req(r, 1, 60);
+
+	rig_grant(r, q);
+	rig_submit_ex(r, q, &m, 1, stop, 0, true);
+	return q;
+}
+
+/* Time stands still, so that tokens alone pace and runs can be compared. Blocks what comes after
+ * the first release. */
+static struct rig_req *blocked_after_first(const char *stop)
+{
+	struct rig_req *q = ask_stop(stop);
+
+	while (!q->out[0].n && !q->done && !q->failed)
+		rig_turn(r, 0);
+	policy_threshold(0);
+	while (!q->done && !q->failed)
+		rig_turn(r, 0);
+	policy_threshold(500);
+	rig_finish(r, q);
+	return q;
+}
+
+static void a_stop_string_tells_nothing_of_blocked_text(void **s)
+{
+	struct rig_req *all, *base;
+	size_t had;
+
+	if (!r)
+		skip();
+	all = ask_stop(NULL);
+	rig_finish(r, all);
+	base = blocked_after_first(NULL);
+	had = base->out[0].n;
+	if (base->finish[0] != OF_FILTER || all->out[0].n < had + 16)
+		return; /* a very short answer */
+	for (size_t at = had; at + 8 < all->out[0].n && at < had + 40; at += 8) {
+		char stop[8] = {0};
+		struct rig_req *q;
+
+		memcpy(stop, all->out[0].p + at, 6);
+		q = blocked_after_first(stop);
+		assert_int_equal(q->finish[0], OF_FILTER);
+		assert_int_equal(q->state, OS_FILTERED);
+		/* judged bytes that may begin the stop string are held */
+		assert_in_range(q->out[0].n, had - 5, had);
+		assert_int_equal(q->completion, base->completion);
+	}
+}
+
+/* Wherever the stop string lies, across the border of a check too. */
+static void a_stop_string_anywhere_ends_the_answer_before_it(void **s)
+{
+	struct rig_req *all;
+
+	if (!r)
+		skip();
+	all = ask_stop(NULL);
+	rig_finish(r, all);
+	assert_true(all->done);
+	for (size_t at = 0; at + 12 < all->out[0].n; at += 13) {
+		char stop[13] = {0};
+		struct rig_req *q;
+		const char *first;
+
+		memcpy(stop, all->out[0].p + at, 12);
+		first = memmem(all->out[0].p, all->out[0].n, stop, 12);
+		q = ask_stop(stop);
+		rig_finish(r, q);
+		assert_true(q->done);
+		assert_int_equal(q->finish[0], OF_STOP);
+		assert_int_equal(q->out[0].n, first - all->out[0].p);
+		assert_int_equal(q->out_bytes, q->out[0].n);
+		assert_true(rig_covered(q, 0, (uint32_t)q->out[0].n));
+	}
+}
+
 static void a_guard_that_fails_midway_stops_the_answer(void **s)
 {
 	struct req *rq;
@@ -228,6 +308,8 @@ int main(void)
 	    cmocka_unit_test(every_choice_is_judged_streamed_or_not),
 	    cmocka_unit_test(a_blocked_answer_sends_no_byte),
 	    cmocka_unit_test(a_block_after_a_release_keeps_the_rest),
+	    cmocka_unit_test(a_stop_string_tells_nothing_of_blocked_text),
+	    cmocka_unit_test(a_stop_string_anywhere_ends_the_answer_before_it),
 	    cmocka_unit_test(a_guard_that_fails_midway_stops_the_answer),
 	    cmocka_unit_test(no_parameter_of_a_client_weakens_policy),
 	    cmocka_unit_test(every_role_and_every_turn_of_a_prompt_counts),
