@@ -4,6 +4,7 @@
 #include "kernels.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #include <math.h>
 
@@ -11,12 +12,19 @@
 
 static bool avx2_usable(void)
 {
+	unsigned a, b, c, d;
+
+	/* clang's builtin does not know f16c: CPUID leaf 1, ECX bit 29 */
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-	       __builtin_cpu_supports("f16c");
+	       __get_cpuid(1, &a, &b, &c, &d) && (c & 1u << 29);
 }
 
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Lanes i < n all ones, n <= 8. */
@@ -425,7 +433,11 @@ static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigne
 		acc[j] = a;
 	}
 }
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 
 const struct kernels kern_avx2 = {
     .name = "avx2",
