@@ -37,6 +37,7 @@
 #define ENG_LOST_MS 1000u   /* silence of store that ends streams */
 #define ENG_GUARD_LATE_MS 60000u
 #define ENG_MSGS_MAX (16u << 20)
+#define ENG_TURNS 16u /* groups whose last turn at memory is remembered */
 #define ENG_USED_MAX 8192u /* leases remembered to tell a replay */
 
 struct eng_cfg {
@@ -135,6 +136,7 @@ struct req {
 	uint16_t fail; /* what to tell gate at the OUTCOME's ACK; 0 = the answer's end */
 	UT_hash_handle hh, hl;
 	struct req *qnext; /* queue for memory */
+	uint32_t passed;   /* admitted behind it while it stood first */
 };
 
 struct eng_model {
@@ -177,6 +179,7 @@ struct eng {
 	struct early_cancel *cancels;
 	struct jobtag *jobs;
 	struct req *queue, **queue_end;
+	uint64_t turn[ENG_TURNS]; /* fair groups admitted last, the newest at the end */
 	unsigned n_queued, active; /* active: holding sequences */
 	bool store_up, gate_up, draining, resend;
 	uint64_t drain_ms, next_estate_ms, now_ms;

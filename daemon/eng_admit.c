@@ -1,5 +1,6 @@
 /* eng_admit.c - memory before work: the answer's sequences and the guard's whole reading of it are
- * reserved together, so that they never wait for each other. First come, first served. */
+ * reserved together, so that they never wait for each other. Groups take turns, within one group who
+ * came first is first; one that does not fit lets others pass, but not for ever. */
 #include <stdlib.h>
 
 #include "cur.h"
@@ -7,6 +8,8 @@
 #include "fault.h"
 #include "log.h"
 
+#define TRIES 4u	/* requests that may fail to fit in one go */
+#define PASSED_MAX 32u	/* pass the first of the queue; then all wait for it */
 #define CONTEXT_MAX 512u /* tokens of conversation that the guard keeps beside a long answer */
 
 void req_enqueue(struct req *rq)
@@ -230,8 +233,61 @@ static int admit(struct req *rq)
 	return 1;
 }
 
+/* 0: not served lately; else the higher the later. */
+static unsigned turn_of(const struct eng *g, uint64_t group)
+{
+	for (unsigned i = 0; i < ENG_TURNS; i++)
+		if (g->turn[i] == group)
+			return i + 1;
+	return 0;
+}
+
+static void served(struct eng *g, uint64_t group)
+{
+	unsigned at = turn_of(g, group);
+
+	at = at ? at - 1 : 0;
+	memmove(g->turn + at, g->turn + at + 1, (ENG_TURNS - 1 - at) * sizeof(*g->turn));
+	g->turn[ENG_TURNS - 1] = group;
+}
+
+/* Of the groups not tried yet the one served longest ago; its request that came first. */
+static struct req *next_to_try(const struct eng *g, const uint64_t *tried, unsigned n_tried)
+{
+	struct req *best = NULL;
+	unsigned turn = 0;
+
+	for (struct req *rq = g->queue; rq; rq = rq->qnext) {
+		bool again = false;
+
+		for (unsigned i = 0; i < n_tried; i++)
+			again = again || tried[i] == rq->grant.group;
+		if (!again && (best == NULL || turn_of(g, rq->grant.group) < turn)) {
+			best = rq;
+			turn = turn_of(g, rq->grant.group);
+		}
+		if (g->queue->passed >= PASSED_MAX)
+			break; /* it alone */
+	}
+	return best;
+}
+
 void eng_admit_queue(struct eng *g)
 {
-	while (g->queue && admit(g->queue))
-		;
+	uint64_t tried[TRIES];
+	unsigned n = 0;
+	struct req *rq;
+
+	while (n < TRIES && (rq = next_to_try(g, tried, n)) != NULL) {
+		struct req *first = g->queue == rq ? NULL : g->queue;
+		uint64_t group = rq->grant.group;
+
+		if (!admit(rq)) { /* which may free it */
+			tried[n++] = group;
+			continue;
+		}
+		served(g, group);
+		if (first)
+			first->passed++;
+	}
 }

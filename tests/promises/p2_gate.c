@@ -212,6 +212,27 @@ static void a_guard_that_fails_midway_stops_the_answer(void **s)
 	assert_int_equal(q->state, OS_FAILED);
 }
 
+/* Choices that take turns for thousands of verdicts: no window is left out of the record. */
+static void every_verdict_is_in_the_record(void **s)
+{
+	struct verdict safe = {0};
+	struct rig_req *q;
+	struct req *rq;
+
+	if (!r)
+		skip();
+	q = ask(GOOD, 3, true);
+	rq = running(q);
+	assert_non_null(rq);
+	for (int i = 0; i < 9600; i++)
+		req_choice_verdict(rq, i % 3, &safe);
+	assert_in_range(rq->n_windows, 3, 256 + ENG_CHOICES);
+	rig_finish(r, q);
+	assert_true(q->done);
+	for (uint32_t c = 0; c < 3; c++)
+		assert_true(rig_covered(q, c, (uint32_t)q->out[c].n));
+}
+
 static void no_parameter_of_a_client_weakens_policy(void **s)
 {
 	static const struct {
@@ -311,6 +332,7 @@ int main(void)
 	    cmocka_unit_test(a_stop_string_tells_nothing_of_blocked_text),
 	    cmocka_unit_test(a_stop_string_anywhere_ends_the_answer_before_it),
 	    cmocka_unit_test(a_guard_that_fails_midway_stops_the_answer),
+	    cmocka_unit_test(every_verdict_is_in_the_record),
 	    cmocka_unit_test(no_parameter_of_a_client_weakens_policy),
 	    cmocka_unit_test(every_role_and_every_turn_of_a_prompt_counts),
 	    cmocka_unit_test(smuggled_characters_are_a_reason_of_their_own),

@@ -199,7 +199,7 @@ void rig_grant(struct rig *r, struct rig_req *q)
 			      .req = q->id,
 			      .conn = q->conn,
 			      .domain = 1,
-			      .group = 1,
+			      .group = r->group ? r->group : 1,
 			      .tier = 1,
 			      .max_out = q->max_out};
 

@@ -42,7 +42,8 @@ struct rig {
 	bool beats;
 	/* what the store double does by itself */
 	bool auto_claim, auto_intent, auto_outcome;
-	uint32_t cap; /* 0 = as asked */
+	uint32_t cap;	/* 0 = as asked */
+	uint64_t group; /* of the next grants; 0 = 1 */
 	unsigned odds, hellos, modelups, guard_ok, guard_bad;
 	uint16_t last_odd;
 	uint32_t ready_reasons;

@@ -218,9 +218,69 @@ static void two_troubles_at_any_two_steps(void **s)
 	print_message("%u runs; %s .. %s\n", runs, names[CANCEL], names[N_TROUBLES - 1]);
 }
 
+/* What a crash can hide of a running request is less than one lease window of store. */
+static void progress_is_told_before_a_lease_window_is_full(void **s)
+{
+	struct rig_req *q;
+	struct req *rq;
+
+	if (!r)
+		skip();
+	q = rig_req(r, 3, 120);
+	rig_grant(r, q);
+	rig_submit(r, q, "Tell me a very long story.");
+	while (!q->done && !q->failed) {
+		rig_turn(r, 0); /* time stands still: only tokens count */
+		rq = eng_find(r->g, &q->id);
+		if (rq && rq->state == RQ_RUN)
+			assert_true(req_completion(rq) - rq->told_tokens < 128);
+	}
+	assert_true(q->done);
+}
+
+/* One user fills the memory and the queue; who comes later is served at the next turn. */
+static void one_group_does_not_keep_another_waiting(void **s)
+{
+	struct rig_req *many[100], *other;
+	unsigned n = 0, next = 0;
+
+	if (!r)
+		skip();
+	while (n < 100 && r->g->n_queued < 12) {
+		many[n] = rig_req(r, 4, 400);
+		rig_grant(r, many[n]);
+		rig_submit(r, many[n++], GOOD);
+		for (int i = 0; i < 3; i++)
+			rig_turn(r, 0);
+	}
+	assert_true(r->g->n_queued >= 12);
+	r->group = 2;
+	other = rig_req(r, 4, 400); /* as large: no memory is left that only it would fit */
+	rig_grant(r, other);
+	rig_submit(r, other, GOOD);
+	r->group = 0;
+	for (int i = 0; i < 20 && eng_find(r->g, &other->id) == NULL; i++)
+		rig_turn(r, 0);
+	while (next < 4) { /* memory of a few comes back, of fewer than wait in front */
+		rig_cancel(r, many[next++]);
+		for (int i = 0; i < 10; i++)
+			rig_turn(r, 0);
+	}
+	assert_non_null(eng_find(r->g, &other->id));
+	assert_true(eng_find(r->g, &other->id)->active);
+	assert_true(r->g->n_queued > 0);
+	for (; next < n; next++)
+		rig_cancel(r, many[next]);
+	rig_cancel(r, other);
+	rig_settle(r);
+	assert_int_equal(eng_open(r->g), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(progress_is_told_before_a_lease_window_is_full),
+	    cmocka_unit_test(one_group_does_not_keep_another_waiting),
 	    cmocka_unit_test(every_order_of_messages_with_one_trouble_at_every_step),
 	    cmocka_unit_test(two_troubles_at_any_two_steps),
 	};
