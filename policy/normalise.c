@@ -1,5 +1,5 @@
 /* normalise.c - see normalise.h. Order: strip what cannot be seen, NFKC, marks and look-alikes,
- * NFKC. */
+ * NFKC; line breaks that part nearly every word. */
 #include "normalise.h"
 
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static bool is_invisible(uint32_t cp)
 	       cp == 0x17b5 || (cp >= 0x180b && cp <= 0x180f) || (cp >= 0x200b && cp <= 0x200d) ||
 	       (cp >= 0x2060 && cp <= 0x2065) || cp == 0x2800 || cp == 0x3164 ||
 	       (cp >= 0xfe00 && cp <= 0xfe0f) || cp == 0xfeff || cp == 0xffa0 ||
-	       (cp >= 0xfff0 && cp <= 0xfff8) || (cp >= 0x1bca0 && cp <= 0x1bca3) ||
+	       (cp >= 0xfff0 && cp <= 0xfff8) || cp == 0xfffc || (cp >= 0x1bca0 && cp <= 0x1bca3) ||
 	       (cp >= 0x1d173 && cp <= 0x1d17a) || (cp >= 0xe0080 && cp <= 0xe0fff);
 }
 
@@ -78,6 +78,8 @@ static void strip(struct span s, struct buf *out, struct norm_seen *seen)
 			continue;
 		}
 		before = cp;
+		if (cp == 0x85 || cp == 0x2028 || cp == 0x2029)
+			cp = '\n';
 		if (is_bidi(cp))
 			seen->bidi++;
 		else if (is_invisible(cp))
@@ -178,6 +180,25 @@ static int nfkc(struct span s, bool casefold, struct buf *out)
 	return buf_ok(out) ? 0 : E_RANGE;
 }
 
+/* A text with fewer than three words a line, four lines and more, becomes one line. */
+static void fold_lines(char *p, size_t n)
+{
+	size_t words = 0, breaks = 0;
+	bool in_word = false, fresh = false;
+
+	for (size_t i = 0; i < n; i++) {
+		bool line = p[i] >= '\n' && p[i] <= '\r', word = !line && p[i] != ' ' && p[i] != '\t';
+
+		words += word && !in_word;
+		breaks += line && fresh;
+		fresh = word || (fresh && !line);
+		in_word = word;
+	}
+	for (size_t i = 0; i < n && breaks >= 3 && words < 3 * breaks + 3; i++)
+		if (p[i] >= '\n' && p[i] <= '\r')
+			p[i] = ' ';
+}
+
 int normalise(struct span text, struct buf *out, struct norm_seen *seen)
 {
 	struct norm_seen mine = {0};
@@ -195,6 +216,8 @@ int normalise(struct span text, struct buf *out, struct norm_seen *seen)
 		/* a folded letter may now compose with the mark behind it */
 		rc = buf_ok(&a) ? nfkc(buf_span(&a), false, out) : E_RANGE;
 	}
+	if (rc == 0 && out->n > from)
+		fold_lines(out->p + from, out->n - from);
 	mine.changed = rc == 0 && !span_eq(text, span_from(buf_span(out), from));
 	if (seen)
 		*seen = mine;

@@ -22,7 +22,8 @@ struct norm_seen {
 /* Appends the normalised form: invisible characters removed, NFKC, piled-up combining marks
  * removed, words made of Latin letters and their Cyrillic or Greek look-alikes folded to Latin
  * (words with any other letter of those scripts are left alone), and case-folded when
- * seen->shouting. Malformed UTF-8 becomes U+FFFD. *seen (NULL ok) says what was met.
+ * seen->shouting. Line breaks become blanks in a text of four lines and more with fewer than three
+ * words a line. Malformed UTF-8 becomes U+FFFD. *seen (NULL ok) says what was met.
  * E_NOMEM; E_RANGE when *out overflows. */
 int normalise(struct span text, struct buf *out, struct norm_seen *seen);
 

@@ -58,6 +58,14 @@ static void disguises_are_read_through(void **s)
 	norm_is("\xe2\x80\xaesafe\xe2\x80\xac", "safe");
 	norm_is("x\xff", "x\xef\xbf\xbd");
 	norm_is("HOW TO MAKE A BOMB", "how to make a bomb");
+	norm_is("bo\xef\xbf\xbcmb", "bomb"); /* object replacement */
+	norm_is("how\nto\n\nmake\ra\n", "how to  make a ");
+	norm_is("how\xe2\x80\xa8to make\xe2\x80\xa9"
+		"it\xc2\x85now",
+		"how to make it now");
+	norm_is("one\ntwo\nthree", "one\ntwo\nthree"); /* too short to tell */
+	norm_is("a verse has\nmany words and\nso it does\nstay as it is",
+		"a verse has\nmany words and\nso it does\nstay as it is");
 }
 
 static void tag_characters_are_seen_but_flags_are_not(void **s)
