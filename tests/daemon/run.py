@@ -55,6 +55,16 @@ def seeds_repeat_and_n_choices_all_end(r):
     need(all(c["finish_reason"] for c in body["choices"]), body)
 
 
+def a_conversation_that_the_assistant_ends_is_answered(r):
+    old = r.role_pid("engine")
+    for last in ("Once upon", "On\u200bce up\u200bon"):
+        for _ in range(4):
+            status, body = r.post("/v1/chat/completions", {"model": "starter", "max_tokens": 8, "messages": [
+                {"role": "user", "content": ALLOWED}, {"role": "assistant", "content": last}]})
+            need(status in (200, 400), (status, body))
+    need(r.role_pid("engine") == old, "the engine was started again")
+
+
 def models_and_unknown_paths_are_answered(r):
     status, _, data = r.request("GET", "/v1/models")
     need(status == 200 and json.loads(data)["data"][0]["id"] == "starter", data)
@@ -268,7 +278,8 @@ def after_a_clean_stop_any_flipped_byte_is_named(r):
 
 STORIES = [
     an_allowed_prompt_gets_an_answer_and_a_receipt_that_checks, a_forbidden_prompt_is_refused_plain_and_streamed,
-    a_stream_ends_with_receipt_directly_above_done, seeds_repeat_and_n_choices_all_end, models_and_unknown_paths_are_answered,
+    a_stream_ends_with_receipt_directly_above_done, seeds_repeat_and_n_choices_all_end,
+    a_conversation_that_the_assistant_ends_is_answered, models_and_unknown_paths_are_answered,
     unknown_keys_and_models_are_refused, an_overlong_prompt_is_refused_whole, an_enrolment_code_works_once,
     one_officer_alone_cannot_vet, a_client_that_leaves_is_recorded_as_cancelled, suspension_stops_running_streams_within_a_second,
     a_bad_reload_keeps_the_old_and_a_good_one_is_taken, a_canary_in_every_field_is_found_nowhere, two_hundred_streams_finish,
