@@ -1,5 +1,6 @@
 /* store_rcpt.c - receipts and what the role itself answers the admin side: status, one request's
  * entries, receipts, the checkpoint, metrics. Loop thread; the index and database threads read. */
+#include <sodium.h>
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -222,7 +223,8 @@ static void ask_done(struct work_job *w)
 		j->receipt = true;
 		memcpy(j->salt[0], a->row.prompt_salt, 32);
 		memcpy(j->salt[1], a->row.output_salt, 32);
-		j->has_salt[0] = j->has_salt[1] = true;
+		j->has_salt[0] = true;
+		j->has_salt[1] = !sodium_is_zero(a->row.output_salt, 32); /* zeros: withheld */
 	}
 	slog_put(s->log, j);
 	pthread_mutex_unlock(&s->order);

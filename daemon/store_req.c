@@ -356,6 +356,13 @@ static void early(struct store *s, struct lease *l, const struct msg_OUTCOME *m)
 	store_end_lease(s, l, m->code < REASON_COUNT && m->code ? m->code : RS_CANCELLED);
 }
 
+/* NULL when the commitment covers bytes that were never released: with its salt a client could test
+ * guesses of them offline. */
+static const uint8_t *told_salt(const struct msg_OUTCOME *m)
+{
+	return m->released_bytes < m->out_bytes ? NULL : m->salt;
+}
+
 static void outcome_again_done(struct slog_job *j)
 {
 	struct store *s = j->arg;
@@ -387,7 +394,7 @@ static void outcome_again(struct store *s, struct lease *l, const struct msg_OUT
 	memcpy(j->salt[0], l->prompt_salt, 32);
 	memcpy(j->salt[1], m->salt, 32);
 	j->has_salt[0] = l->has_salt;
-	j->has_salt[1] = !l->presumed;
+	j->has_salt[1] = !l->presumed && told_salt(m);
 	j->done = outcome_again_done;
 	slog_put(s->log, j);
 }
@@ -425,10 +432,12 @@ static void put_outcome(struct store *s, struct lease *l, const struct msg_OUTCO
 		pay(l, j, &b);
 	}
 	ev_put_outcome(&b, role_boot(s->r), &e, &more);
-	ev_put_extra(&j->extra, buf_span(&b), l->has_salt ? l->prompt_salt : NULL, m->salt);
+	ev_put_extra(&j->extra, buf_span(&b), l->has_salt ? l->prompt_salt : NULL,
+		     told_salt(m));
 	pay(l, j, &b);
 	memcpy(j->salt[0], l->prompt_salt, 32);
-	memcpy(j->salt[1], m->salt, 32);
+	if (told_salt(m))
+		memcpy(j->salt[1], m->salt, 32); /* else the row keeps zeros: none */
 	j->receipt = true;
 	j->tag = TAG_OUTCOME;
 	j->tag2 = m->rseq;
