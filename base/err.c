@@ -33,8 +33,7 @@ int err_sys(struct err *e, const char *fmt, ...)
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
 	n = strlen(e->text);
-	snprintf(e->text + n, sizeof(e->text) - n, ": %s",
-		 strerror_r(saved, why, sizeof(why)));
+	snprintf(e->text + n, sizeof(e->text) - n, ": %s", strerror_r(saved, why, sizeof(why)));
 	errno = saved;
 	return E_IO;
 }
@@ -59,9 +58,9 @@ int err_prefix(struct err *e, const char *fmt, ...)
 const char *err_name(int code)
 {
 	static const char *const names[] = {
-	    "ok",     "no memory", "truncated", "range",     "denied",      "busy",   "format",
-	    "io",     "not found", "conflict",  "crypto",    "unsupported", "closed", "timeout",
-	    "cancelled", "bug",
+	    "ok",     "no memory", "truncated", "range",    "denied", "busy",
+	    "format", "io",	   "not found", "conflict", "crypto", "unsupported",
+	    "closed", "timeout",   "cancelled", "bug",
 	};
 	int i = -code;
 

@@ -34,8 +34,7 @@ static void emit(enum log_level lv, const char *event, const char *fmt, va_list 
 		clock_gettime(CLOCK_REALTIME, &ts);
 		gmtime_r(&ts.tv_sec, &tm);
 		n = strftime(line, sizeof(line), "ts=%Y-%m-%dT%H:%M:%S", &tm);
-		n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ ",
-				      ts.tv_nsec / 1000000);
+		n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ ", ts.tv_nsec / 1000000);
 	}
 	r = snprintf(line + n, sizeof(line) - n, "level=%s role=%s ev=%s ", lvn[lv], role_name,
 		     event);

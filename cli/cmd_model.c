@@ -141,8 +141,9 @@ static int inspect_table(int fd, const struct model_plan *p, struct err *err)
 	       m->tied_output ? ", output tied to the embedding" : "");
 	printf("tokenizer   %s%s%s, %u tokens\n", m->tokenizer, m->pre[0] ? " / " : "", m->pre,
 	       m->n_vocab);
-	printf("context     %u tokens; KV cache %llu bytes a token, %.1f MB when full\n", m->context,
-	       (unsigned long long)p->kv_bytes_per_token, (double)p->kv_bytes_full_context / 1e6);
+	printf("context     %u tokens; KV cache %llu bytes a token, %.1f MB when full\n",
+	       m->context, (unsigned long long)p->kv_bytes_per_token,
+	       (double)p->kv_bytes_full_context / 1e6);
 	printf("memory      %.1f MB weights, %.1f MB at most while loading\n",
 	       (double)p->weights_bytes / 1e6, (double)p->peak_bytes / 1e6);
 	printf("tensors\n");
@@ -225,7 +226,8 @@ static int verb_logits(int argc, char **argv)
 	const char *tokens = NULL, *path = "batch", *kernel = NULL, *pos[1];
 	const struct opt opts[] = {{"tokens", false, &tokens, NULL, 0},
 				   {"path", false, &path, NULL, 0},
-				   {"kernel", false, &kernel, NULL, 0}, {0}};
+				   {"kernel", false, &kernel, NULL, 0},
+				   {0}};
 	struct tool_opts o = {0};
 	struct buf b = BUF_INIT(64u << 20);
 	struct err err = {0};
@@ -315,10 +317,13 @@ static int verb_generate(int argc, char **argv)
 {
 	const char *tokens = NULL, *count = NULL, *seed = NULL, *temp = NULL, *kernel = NULL;
 	const char *greedy = NULL, *pos[1];
-	const struct opt opts[] = {
-	    {"tokens", false, &tokens, NULL, 0}, {"n", false, &count, NULL, 0},
-	    {"seed", false, &seed, NULL, 0},     {"temperature", false, &temp, NULL, 0},
-	    {"kernel", false, &kernel, NULL, 0}, {"greedy", true, &greedy, NULL, 0}, {0}};
+	const struct opt opts[] = {{"tokens", false, &tokens, NULL, 0},
+				   {"n", false, &count, NULL, 0},
+				   {"seed", false, &seed, NULL, 0},
+				   {"temperature", false, &temp, NULL, 0},
+				   {"kernel", false, &kernel, NULL, 0},
+				   {"greedy", true, &greedy, NULL, 0},
+				   {0}};
 	struct tool_opts o = {0};
 	struct sampler smp;
 	struct err err = {0};
@@ -343,8 +348,8 @@ static int verb_generate(int argc, char **argv)
 	sampler_init(&smp, (uint64_t)sd);
 	smp.temperature = greedy ? 0.0f : (float)t;
 	o.kernel = kernel;
-	rc = tool_generate(fd, ids, n, (uint32_t)n_new, &smp, &o, &out, &n_out, &text, &n_text, NULL,
-			   &err);
+	rc = tool_generate(fd, ids, n, (uint32_t)n_new, &smp, &o, &out, &n_out, &text, &n_text,
+			   NULL, &err);
 	close(fd);
 	free(ids);
 	if (rc < 0)
@@ -386,7 +391,8 @@ static int verb_tokenize(int argc, char **argv)
 	const char *file = NULL, *special = NULL, *bos = NULL, *pos[1];
 	const struct opt opts[] = {{"text-file", false, &file, NULL, 0},
 				   {"special", true, &special, NULL, 0},
-				   {"bos", true, &bos, NULL, 0}, {0}};
+				   {"bos", true, &bos, NULL, 0},
+				   {0}};
 	struct buf text = BUF_INIT(TEXT_MAX), b = BUF_INIT(TEXT_MAX * 8ull);
 	struct err err = {0};
 	unsigned npos;
@@ -400,8 +406,8 @@ static int verb_tokenize(int argc, char **argv)
 		return cli_fail(rc, "%s", err.text);
 	}
 	if ((rc = open_model(pos[0], &fd)) == X_OK) {
-		rc = tokenize(fd, buf_span(&text), (special ? TOK_SPECIAL : 0) | (bos ? TOK_BOS : 0),
-			      &b, &err);
+		rc = tokenize(fd, buf_span(&text),
+			      (special ? TOK_SPECIAL : 0) | (bos ? TOK_BOS : 0), &b, &err);
 		close(fd);
 		if (rc < 0)
 			rc = cli_fail(X_FAIL, "%s: %s", pos[0], err.text);
@@ -480,11 +486,13 @@ int cmd_model(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*fn)(int, char **);
-	} verbs[] = {{"inspect", verb_inspect},   {"logits", verb_logits},
-		     {"generate", verb_generate}, {"tokenize", verb_tokenize},
+	} verbs[] = {{"inspect", verb_inspect},
+		     {"logits", verb_logits},
+		     {"generate", verb_generate},
+		     {"tokenize", verb_tokenize},
 		     {"import", verb_import}};
-	static const char *const names[] = {"inspect", "logits", "generate", "tokenize", "import",
-					    NULL};
+	static const char *const names[] = {"inspect",	"logits", "generate",
+					    "tokenize", "import", NULL};
 	const char *near;
 
 	if (argc < 2 || cli.help) {

@@ -5,8 +5,8 @@
 
 int cmd_request(int argc, char **argv)
 {
-	static const struct col cols[] = {{"index", "ENTRY"}, {"ts", "TIME"}, {"t", "WHAT"},
-					  {"detail", "DETAIL"}, {NULL, NULL}};
+	static const struct col cols[] = {
+	    {"index", "ENTRY"}, {"ts", "TIME"}, {"t", "WHAT"}, {"detail", "DETAIL"}, {NULL, NULL}};
 	const struct opt opts[] = {{0}};
 	const char *pos[1];
 	char route[128];
@@ -16,7 +16,8 @@ int cmd_request(int argc, char **argv)
 
 	if (cli.help || argc < 2) {
 		fputs("usage: sallyport request show REQUEST-ID [-o json]\n"
-		      "Every entry of the log about one request: reserve, verdicts, intent, outcome.\n",
+		      "Every entry of the log about one request: reserve, verdicts, intent, "
+		      "outcome.\n",
 		      argc < 2 && !cli.help ? stderr : stdout);
 		return cli.help ? X_OK : X_USAGE;
 	}

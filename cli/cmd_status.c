@@ -10,7 +10,8 @@ int cmd_status(int argc, char **argv)
 
 	if (cli.help) {
 		puts("usage: sallyport status [-o json]\n"
-		     "Roles, readiness and what is missing for it, log head, layers of the sandbox.");
+		     "Roles, readiness and what is missing for it, log head, layers of the "
+		     "sandbox.");
 		return X_OK;
 	}
 	if (argc > 1)

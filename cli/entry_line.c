@@ -1,5 +1,5 @@
-/* entry_line.c - one entry of the log as one line for people: what happened, and the few members that
- * say so; ids and digests by their beginnings. Machines use -o jsonl. One thread. */
+/* entry_line.c - one entry of the log as one line for people: what happened, and the few members
+ * that say so; ids and digests by their beginnings. Machines use -o jsonl. One thread. */
 #include "entry_line.h"
 
 #include <jansson.h>
@@ -13,9 +13,9 @@
 /* Members that say nothing to a person here: who wrote it, secrets of nobody, whole documents. */
 static bool hidden(const char *key)
 {
-	static const char *const keys[] = {"boot", "v",      "t",         "ts",   "lease", "conn",
-					   "sig",  "commit", "statement", "doc",  "build", "src",
-					   "policy", "guard_sha", "genesis", NULL};
+	static const char *const keys[] = {
+	    "boot",	 "v",	"t",	 "ts",	"lease",  "conn",      "sig",	  "commit",
+	    "statement", "doc", "build", "src", "policy", "guard_sha", "genesis", NULL};
 
 	for (int i = 0; keys[i]; i++)
 		if (strcmp(key, keys[i]) == 0)
@@ -46,7 +46,8 @@ static void put_value(const json_t *v)
 
 void entry_line(uint64_t index, struct span e)
 {
-	static const char *const first[] = {"req", "state", "action", "verb", "kind", "result", NULL};
+	static const char *const first[] = {"req",  "state",  "action", "verb",
+					    "kind", "result", NULL};
 	json_t *o = json_loadb(e.p, e.n, JSON_REJECT_DUPLICATES, NULL), *v;
 	const char *t = json_string_value(json_object_get(o, "t")), *key;
 	char when[40] = "-";
@@ -64,7 +65,8 @@ void entry_line(uint64_t index, struct span e)
 	json_object_foreach(o, key, v)
 	{
 		bool told = hidden(key) || (strcmp(key, "guard") == 0 && json_is_string(v)) ||
-			    (strcmp(key, "model") == 0 && strlen(json_string_value(v) ? json_string_value(v) : "") == 64);
+			    (strcmp(key, "model") == 0 &&
+			     strlen(json_string_value(v) ? json_string_value(v) : "") == 64);
 
 		for (int i = 0; first[i]; i++)
 			told |= strcmp(key, first[i]) == 0;

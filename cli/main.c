@@ -1,4 +1,5 @@
-/* main.c - `sallyport`: one tree of nouns and verbs. Global options may stand anywhere before "--". */
+/* main.c - `sallyport`: one tree of nouns and verbs. Global options may stand anywhere before "--".
+ */
 #include <locale.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -22,12 +23,14 @@ static const struct noun {
 } nouns[] = {
     {"init", cmd_init, "", "make a realm: genesis, secrets, configuration"},
     {"officer", cmd_officer, "keygen confirm revoke ls", "officers and their keys"},
-    {"subject", cmd_subject, "new ls show suspend code tier reinstate close", "who may ask: vetted persons"},
+    {"subject", cmd_subject, "new ls show suspend code tier reinstate close",
+     "who may ask: vetted persons"},
     {"case", cmd_case, "ls show propose sign refuse withdraw", "every sensitive change, four eyes"},
     {"queue", cmd_queue, "ls", "cases that wait for you"},
     {"key", cmd_key, "ls revoke", "API keys"},
     {"quota", cmd_quota, "show explain", "limits, and why one was hit"},
-    {"lockdown", cmd_lockdown, "all subject org model lift ls", "stop at once; one officer is enough"},
+    {"lockdown", cmd_lockdown, "all subject org model lift ls",
+     "stop at once; one officer is enough"},
     {"status", cmd_status, "", "up, ready, and if not: why"},
     {"request", cmd_request, "show", "every step of one request"},
     {"receipt", cmd_receipt, "show check", "proof of one answer"},
@@ -38,15 +41,20 @@ static const struct noun {
 
 static void help(FILE *to)
 {
-	fputs("usage: sallyport [--realm DIR | --socket PATH] [-o table|json|jsonl|csv] NOUN VERB ...\n\n",
+	fputs("usage: sallyport [--realm DIR | --socket PATH] [-o table|json|jsonl|csv] NOUN VERB "
+	      "...\n\n",
 	      to);
 	for (size_t i = 0; i < N_NOUNS; i++)
 		if (nouns[i].fn)
-			fprintf(to, "  %-9s %-51s %s\n", nouns[i].name, nouns[i].verbs, nouns[i].says);
-	fputs("\n  sallyport NOUN --help says more. --dry-run shows what a change would do. --yes answers questions.\n"
+			fprintf(to, "  %-9s %-51s %s\n", nouns[i].name, nouns[i].verbs,
+				nouns[i].says);
+	fputs("\n  sallyport NOUN --help says more. --dry-run shows what a change would do. --yes "
+	      "answers questions.\n"
 	      "  SALLYPORT_REALM and SALLYPORT_SOCKET stand for --realm and --socket.\n"
-	      "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 log in, 5 separation of duties, 6 state\n"
-	      "conflict, 7 waits for another signature, 9 daemon unreachable, 10 book not writable.\n",
+	      "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 log in, 5 separation of "
+	      "duties, 6 state\n"
+	      "conflict, 7 waits for another signature, 9 daemon unreachable, 10 book not "
+	      "writable.\n",
 	      to);
 }
 
@@ -130,6 +138,7 @@ int main(int argc, char **argv)
 	}
 	names[N_NOUNS] = NULL;
 	near = cli_nearest(argv[1], names);
-	return cli_fail(X_USAGE, "there is no '%.40s'%s%s%s. sallyport --help lists the nouns.", argv[1],
-			near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	return cli_fail(X_USAGE, "there is no '%.40s'%s%s%s. sallyport --help lists the nouns.",
+			argv[1], near ? "; did you mean '" : "", near ? near : "",
+			near ? "'?" : "");
 }

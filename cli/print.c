@@ -51,7 +51,8 @@ static void text_of(const json_t *v, const char *key, char *out, size_t n)
 		snprintf(out, n, "%s", json_string_value(v));
 	} else if (json_is_integer(v) &&
 		   (strcmp(key, "ts") == 0 || (len > 3 && strcmp(key + len - 3, "_ts") == 0) ||
-		    (len > 3 && strcmp(key + len - 3, "_ms") == 0 && json_integer_value(v) > 1000000000000))) {
+		    (len > 3 && strcmp(key + len - 3, "_ms") == 0 &&
+		     json_integer_value(v) > 1000000000000))) {
 		t = (time_t)(json_integer_value(v) / 1000);
 		localtime_r(&t, &tm);
 		strftime(out, n, "%Y-%m-%d %H:%M:%S %z", &tm);
@@ -107,7 +108,8 @@ static void print_table(json_t *rows, const struct col *cols)
 		}
 		putchar('\n');
 	}
-	fprintf(stderr, "%zu %s\n", json_array_size(rows), json_array_size(rows) == 1 ? "row" : "rows");
+	fprintf(stderr, "%zu %s\n", json_array_size(rows),
+		json_array_size(rows) == 1 ? "row" : "rows");
 }
 
 static void print_csv(json_t *rows, const struct col *cols)

@@ -21,7 +21,10 @@ struct key {
 };
 
 #define K(sec, nm, ty, field, def, lo, hi)                                                         \
-	{sec, nm, ty, offsetof(struct conf, field), sizeof(((struct conf *)0)->field), def, lo, hi}
+	{                                                                                          \
+		sec, nm, ty, offsetof(struct conf, field), sizeof(((struct conf *)0)->field), def, \
+		    lo, hi                                                                         \
+	}
 
 static const struct key keys[] = {
     K("realm", "state-dir", T_PATH, state_dir, "/var/lib/sallyport/state", 0, 0),
@@ -71,8 +74,7 @@ struct parse {
 	bool seen[N_KEYS];
 };
 
-static bool suffix_num(const char *v, const char *const *units, const uint64_t *mult,
-		       uint64_t *out)
+static bool suffix_num(const char *v, const char *const *units, const uint64_t *mult, uint64_t *out)
 {
 	char *end;
 	unsigned long long n;
@@ -260,7 +262,8 @@ static void unknown(struct parse *p, const char *section, const char *name)
 		snprintf(why, sizeof(why), "- unknown section; the nearest is [%s]",
 			 best_sec ? best_sec : "realm");
 	else
-		snprintf(why, sizeof(why), "is unknown; the nearest is \"%s\"", best ? best : "file");
+		snprintf(why, sizeof(why), "is unknown; the nearest is \"%s\"",
+			 best ? best : "file");
 	complain(p, section, name, why);
 }
 
@@ -273,7 +276,8 @@ static int model_key(struct parse *p, const char *section, const char *name, con
 
 	if (n < 9 || section[n - 1] != '"' || n - 8 >= sizeof(label) ||
 	    strspn(section + 7, "abcdefghijklmnopqrstuvwxyz0123456789.-") != n - 8) {
-		complain(p, section, name, "- a model's label has lower-case letters, digits, . and -");
+		complain(p, section, name,
+			 "- a model's label has lower-case letters, digits, . and -");
 		return 1;
 	}
 	memcpy(label, section + 7, n - 8);

@@ -1,6 +1,6 @@
 /* eng_admit.c - memory before work: the answer's sequences and the guard's whole reading of it are
- * reserved together, so that they never wait for each other. Groups take turns, within one group who
- * came first is first; one that does not fit lets others pass, but not for ever. */
+ * reserved together, so that they never wait for each other. Groups take turns, within one group
+ * who came first is first; one that does not fit lets others pass, but not for ever. */
 #include <stdlib.h>
 
 #include "cur.h"
@@ -8,8 +8,8 @@
 #include "fault.h"
 #include "log.h"
 
-#define TRIES 4u	/* requests that may fail to fit in one go */
-#define PASSED_MAX 32u	/* pass the first of the queue; then all wait for it */
+#define TRIES 4u	 /* requests that may fail to fit in one go */
+#define PASSED_MAX 32u	 /* pass the first of the queue; then all wait for it */
 #define CONTEXT_MAX 512u /* tokens of conversation that the guard keeps beside a long answer */
 
 void req_enqueue(struct req *rq)

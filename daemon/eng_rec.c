@@ -96,7 +96,8 @@ void req_send_outcome(struct req *rq, enum outcome_state st, uint16_t code)
 	req_drop_work(rq);
 }
 
-/* Every 128 tokens (store's lease window) or second; it bounds what a crash can hide. Not acknowledged, not sent again. */
+/* Every 128 tokens (store's lease window) or second; it bounds what a crash can hide. Not
+ * acknowledged, not sent again. */
 void req_progress(struct req *rq)
 {
 	struct msg_PROGRESS m = {.lease = rq->lease, .req = rq->id, .tokens = req_completion(rq)};

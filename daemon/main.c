@@ -20,22 +20,23 @@ static const struct {
 	const char *name;
 	const struct role_ops *ops;
 } roles[] = {
-    {"front", &front_ops}, {"gate", &gate_ops},   {"admin", &admin_ops},
+    {"front", &front_ops},   {"gate", &gate_ops},   {"admin", &admin_ops},
     {"engine", &engine_ops}, {"store", &store_ops},
 };
 
 static void usage(FILE *to)
 {
-	fputs("usage: sallyportd [-d] [-t] [-D] [-c FILE]\n"
-	      "  -c FILE  configuration (default " DEFAULT_CONF ")\n"
-	      "  -t       check configuration, files, certificate, policy and models, then exit\n"
-	      "  -D       print the effective configuration, then exit\n"
-	      "  -d       run in this terminal (the same roles; this is also the default)\n"
-	      "  -V       print the version\n"
-	      "  -h       this text\n"
-	      "Signals: SIGHUP reload (all roles take the new configuration or none), SIGTERM stop\n"
-	      "without losing a record. See sallyportd(8), sallyport.conf(5).\n",
-	      to);
+	fputs(
+	    "usage: sallyportd [-d] [-t] [-D] [-c FILE]\n"
+	    "  -c FILE  configuration (default " DEFAULT_CONF ")\n"
+	    "  -t       check configuration, files, certificate, policy and models, then exit\n"
+	    "  -D       print the effective configuration, then exit\n"
+	    "  -d       run in this terminal (the same roles; this is also the default)\n"
+	    "  -V       print the version\n"
+	    "  -h       this text\n"
+	    "Signals: SIGHUP reload (all roles take the new configuration or none), SIGTERM stop\n"
+	    "without losing a record. See sallyportd(8), sallyport.conf(5).\n",
+	    to);
 }
 
 static int run_role(const char *name)

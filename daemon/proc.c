@@ -39,9 +39,9 @@ static int become(const char *user, enum role_id role)
 /* Only what a role needs; nothing of the operator's environment leaks in. */
 static char **role_env(void)
 {
-	static const char *const keep[] = {"JOURNAL_STREAM", "TZ", "SALLYPORT_FAULT",
-					   "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
-					   "LD_LIBRARY_PATH", NULL};
+	static const char *const keep[] = {
+	    "JOURNAL_STREAM", "TZ",	      "SALLYPORT_FAULT", "ASAN_OPTIONS",
+	    "UBSAN_OPTIONS",  "TSAN_OPTIONS", "LD_LIBRARY_PATH", NULL};
 	static char store[8][512];
 	static char *env[9];
 	int n = 0;

@@ -214,7 +214,8 @@ static void on_wake(void *arg, uint32_t ev)
 
 void role_odd(struct role *r, enum role_id who, uint16_t type, int code)
 {
-	static uint64_t second, told, kept_back; /* a taken peer must not flood the diagnostic log */
+	static uint64_t second, told,
+	    kept_back; /* a taken peer must not flood the diagnostic log */
 	const struct msg_rule *rule = msg_rule(type);
 	uint64_t now = clock_mono_ms() / 1000;
 
@@ -449,9 +450,8 @@ static void start_running(struct role *r)
 		fatal("start", "%s", err.text);
 	for (int p = 0; p < R_COUNT; p++) {
 		for (int k = 0; k < 2; k++)
-			if (r->edge[p].ch[k] &&
-			    role_watch(r, chan_fd(r->edge[p].ch[k]), EPOLLIN, on_chan,
-				       &refs[p][k]) < 0)
+			if (r->edge[p].ch[k] && role_watch(r, chan_fd(r->edge[p].ch[k]), EPOLLIN,
+							   on_chan, &refs[p][k]) < 0)
 				fatal("start", "cannot watch a channel");
 		tell_up(r, p);
 	}
@@ -514,8 +514,8 @@ static void main_msg(struct role *r, struct msg_in *in)
 		take_go(r, &m.go);
 	} else if (in->type == M_DRAIN && (rc = msg_dec_DRAIN(in->body, &m.drain)) == E_OK) {
 		take_drain(r, &m.drain);
-	} else if (in->type == M_PEERDEAD &&
-		   (rc = msg_dec_PEERDEAD(in->body, &m.dead)) == E_OK && m.dead.peer < R_COUNT) {
+	} else if (in->type == M_PEERDEAD && (rc = msg_dec_PEERDEAD(in->body, &m.dead)) == E_OK &&
+		   m.dead.peer < R_COUNT) {
 		peer_down(r, m.dead.peer);
 	}
 	if (rc < 0)

@@ -88,25 +88,94 @@ static int enter_landlock(enum role_id role, const struct conf *c, struct err *e
 #define S(n) SCMP_SYS(n)
 #define END (-1)
 
-static const int sys_base[] = {
-    S(read), S(write), S(readv), S(writev), S(close), S(fstat), S(newfstatat), S(lseek), S(munmap),
-    S(mremap), S(madvise), S(brk), S(rt_sigaction), S(rt_sigprocmask), S(rt_sigreturn),
-    S(sigaltstack), S(sched_yield), S(sched_getaffinity), S(sched_setaffinity), S(getcpu), S(futex),
-    S(set_robust_list), S(get_robust_list), S(rseq), S(set_tid_address), S(getpid), S(gettid), S(getppid), S(tgkill), S(exit),
-    S(exit_group), S(clock_gettime), S(clock_getres), S(clock_nanosleep), S(nanosleep),
-    S(gettimeofday), S(time), S(getrandom), S(epoll_create1), S(epoll_ctl), S(epoll_wait),
-    S(epoll_pwait), S(eventfd2), S(poll), S(ppoll), S(select), S(pselect6), S(recvmsg), S(sendmsg), S(recvfrom),
-    S(sendto), S(shutdown), S(getsockopt), S(dup), S(dup2), S(dup3), S(memfd_create), S(ftruncate), S(getrusage),
-    S(sysinfo), S(uname), S(prlimit64), S(restart_syscall), S(membarrier), S(getuid), S(geteuid),
-    S(getgid), S(getegid), S(mlock), S(munlock), S(pipe2), S(timerfd_create), S(timerfd_settime),
-    S(timerfd_gettime), S(mincore), S(msync), END};
-static const int sys_sockets[] = {S(accept4), S(accept), S(socketpair), S(getpeername),
-				  S(getsockname), END};
+static const int sys_base[] = {S(read),
+			       S(write),
+			       S(readv),
+			       S(writev),
+			       S(close),
+			       S(fstat),
+			       S(newfstatat),
+			       S(lseek),
+			       S(munmap),
+			       S(mremap),
+			       S(madvise),
+			       S(brk),
+			       S(rt_sigaction),
+			       S(rt_sigprocmask),
+			       S(rt_sigreturn),
+			       S(sigaltstack),
+			       S(sched_yield),
+			       S(sched_getaffinity),
+			       S(sched_setaffinity),
+			       S(getcpu),
+			       S(futex),
+			       S(set_robust_list),
+			       S(get_robust_list),
+			       S(rseq),
+			       S(set_tid_address),
+			       S(getpid),
+			       S(gettid),
+			       S(getppid),
+			       S(tgkill),
+			       S(exit),
+			       S(exit_group),
+			       S(clock_gettime),
+			       S(clock_getres),
+			       S(clock_nanosleep),
+			       S(nanosleep),
+			       S(gettimeofday),
+			       S(time),
+			       S(getrandom),
+			       S(epoll_create1),
+			       S(epoll_ctl),
+			       S(epoll_wait),
+			       S(epoll_pwait),
+			       S(eventfd2),
+			       S(poll),
+			       S(ppoll),
+			       S(select),
+			       S(pselect6),
+			       S(recvmsg),
+			       S(sendmsg),
+			       S(recvfrom),
+			       S(sendto),
+			       S(shutdown),
+			       S(getsockopt),
+			       S(dup),
+			       S(dup2),
+			       S(dup3),
+			       S(memfd_create),
+			       S(ftruncate),
+			       S(getrusage),
+			       S(sysinfo),
+			       S(uname),
+			       S(prlimit64),
+			       S(restart_syscall),
+			       S(membarrier),
+			       S(getuid),
+			       S(geteuid),
+			       S(getgid),
+			       S(getegid),
+			       S(mlock),
+			       S(munlock),
+			       S(pipe2),
+			       S(timerfd_create),
+			       S(timerfd_settime),
+			       S(timerfd_gettime),
+			       S(mincore),
+			       S(msync),
+			       END};
+static const int sys_sockets[] = {S(accept4),	  S(accept),	  S(socketpair),
+				  S(getpeername), S(getsockname), END};
 static const int sys_files[] = {
-    S(openat), S(open), S(creat), S(pread64), S(pwrite64), S(preadv), S(pwritev), S(fsync), S(fdatasync), S(sync_file_range),
-    S(fallocate), S(rename), S(renameat), S(renameat2), S(unlink), S(unlinkat), S(mkdir), S(mkdirat),
-    S(getdents64), S(stat), S(lstat), S(access), S(faccessat), S(faccessat2), S(fchmod), S(fchown), S(getcwd),
-    S(readlink), S(readlinkat), S(statx), S(statfs), S(fstatfs), S(utimensat), S(flock), S(rmdir), S(chmod), END};
+    S(openat),	  S(open),    S(creat),	    S(pread64),	   S(pwrite64),
+    S(preadv),	  S(pwritev), S(fsync),	    S(fdatasync),  S(sync_file_range),
+    S(fallocate), S(rename),  S(renameat),  S(renameat2),  S(unlink),
+    S(unlinkat),  S(mkdir),   S(mkdirat),   S(getdents64), S(stat),
+    S(lstat),	  S(access),  S(faccessat), S(faccessat2), S(fchmod),
+    S(fchown),	  S(getcwd),  S(readlink),  S(readlinkat), S(statx),
+    S(statfs),	  S(fstatfs), S(utimensat), S(flock),	   S(rmdir),
+    S(chmod),	  END};
 static const int sys_pread[] = {S(pread64), S(preadv), END};
 
 static int allow_list(scmp_filter_ctx f, const int *list)
@@ -120,8 +189,9 @@ static int allow_list(scmp_filter_ctx f, const int *list)
 /* What libc and libraries try and can do without: refused softly instead of ending the process. */
 static int soft_refusals(scmp_filter_ctx f, bool files)
 {
-	static const int quiet[] = {S(openat), S(open), S(access), S(faccessat2), S(readlink), S(readlinkat), S(statx),
-				    S(stat), S(lstat), S(statfs), S(getdents64), END};
+	static const int quiet[] = {S(openat),	 S(open),	S(access),     S(faccessat2),
+				    S(readlink), S(readlinkat), S(statx),      S(stat),
+				    S(lstat),	 S(statfs),	S(getdents64), END};
 	int rc = 0;
 
 	rc |= seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), S(clone3), 0);
@@ -151,7 +221,8 @@ static int argument_rules(scmp_filter_ctx f, enum role_id role)
 			       SCMP_A0(SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA */));
 	rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, S(fcntl), 0);
 	if (role == R_GATE || role == R_ADMIN) {
-		/* libmicrohttpd sets TCP options on AF_UNIX; it only knows this error as harmless */
+		/* libmicrohttpd sets TCP options on AF_UNIX; it only knows this error as harmless
+		 */
 		rc |= seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOPROTOOPT), S(setsockopt), 1,
 				       SCMP_A1(SCMP_CMP_EQ, IPPROTO_TCP));
 		rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, S(setsockopt), 1,

@@ -432,8 +432,7 @@ static void put_outcome(struct store *s, struct lease *l, const struct msg_OUTCO
 		pay(l, j, &b);
 	}
 	ev_put_outcome(&b, role_boot(s->r), &e, &more);
-	ev_put_extra(&j->extra, buf_span(&b), l->has_salt ? l->prompt_salt : NULL,
-		     told_salt(m));
+	ev_put_extra(&j->extra, buf_span(&b), l->has_salt ? l->prompt_salt : NULL, told_salt(m));
 	pay(l, j, &b);
 	memcpy(j->salt[0], l->prompt_salt, 32);
 	if (told_salt(m))

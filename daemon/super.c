@@ -16,7 +16,7 @@
 #include "notify.h"
 #include "proc.h"
 
-#define HANG_MS 15000   /* a role that says nothing so long is killed and restarted */
+#define HANG_MS 15000	/* a role that says nothing so long is killed and restarted */
 #define STABLE_MS 10000 /* after so long a death starts the back-off anew */
 #define BACKOFF_MIN 50
 #define BACKOFF_MAX 5000
@@ -26,7 +26,7 @@
 static const enum role_id order[] = {R_STORE, R_ENGINE, R_ADMIN, R_GATE, R_FRONT};
 #define N_ROLES 5
 static const enum role_id edges[][2] = {
-    {R_FRONT, R_STORE}, {R_FRONT, R_GATE}, {R_GATE, R_STORE},
+    {R_FRONT, R_STORE}, {R_FRONT, R_GATE},   {R_GATE, R_STORE},
     {R_GATE, R_ENGINE}, {R_ENGINE, R_STORE}, {R_ADMIN, R_STORE},
 };
 #define N_EDGES (sizeof(edges) / sizeof(edges[0]))
@@ -322,7 +322,8 @@ static void check_roles(struct super *s)
 			start_role(s, p);
 		/* a role started in this very round is alive later than `now` */
 		if (p->pid > 0 && now > p->last_alive_ms + HANG_MS) {
-			log_ev(LOG_ERROR_LV, "hang", "who=%s pid=%d", role_name(p->id), (int)p->pid);
+			log_ev(LOG_ERROR_LV, "hang", "who=%s pid=%d", role_name(p->id),
+			       (int)p->pid);
 			kill(p->pid, SIGKILL);
 			p->last_alive_ms = now;
 		}
@@ -455,8 +456,7 @@ int super_run(const char *self, const char *conf_path, const struct conf *c, str
 	s.text = s.text_new = BUF_INIT(CONF_MAX);
 	buf_span_put(&s.text, text);
 	s.sfd = block_signals();
-	if (s.sfd < 0 || super_open_files(c, &s.files, true, &err) < 0 ||
-	    write_pid(c, &err) < 0) {
+	if (s.sfd < 0 || super_open_files(c, &s.files, true, &err) < 0 || write_pid(c, &err) < 0) {
 		log_ev(LOG_ERROR_LV, "start", "%s", err.text);
 		return 1;
 	}

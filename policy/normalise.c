@@ -187,7 +187,8 @@ static void fold_lines(char *p, size_t n)
 	bool in_word = false, fresh = false;
 
 	for (size_t i = 0; i < n; i++) {
-		bool line = p[i] >= '\n' && p[i] <= '\r', word = !line && p[i] != ' ' && p[i] != '\t';
+		bool line = p[i] >= '\n' && p[i] <= '\r',
+		     word = !line && p[i] != ' ' && p[i] != '\t';
 
 		words += word && !in_word;
 		breaks += line && fresh;

@@ -59,8 +59,8 @@ static size_t find_stop(const struct release *g, size_t before)
 	size_t best = SIZE_MAX;
 
 	for (unsigned i = 0; i < g->n_stops && g->judged > from; i++) {
-		const char *at = memmem(g->text.p + from, g->judged - from, g->stops[i].p,
-					g->stops[i].n);
+		const char *at =
+		    memmem(g->text.p + from, g->judged - from, g->stops[i].p, g->stops[i].n);
 
 		if (at && (size_t)(at - g->text.p) < best)
 			best = (size_t)(at - g->text.p);

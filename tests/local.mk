@@ -8,7 +8,7 @@ lint:
 	cppcheck --quiet --enable=warning,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem -I $(srcdir)/base $(srcdir)/base $(srcdir)/wire $(srcdir)/daemon $(srcdir)/cli
 format-check:
-	clang-format --dry-run -Werror $(LINT_SRC)
+	clang-format --dry-run -Werror $(filter %.c,$(wildcard $(LINT_SRC))) # headers hold tables laid out by hand
 deps-check:
 	sh $(srcdir)/scripts/deps-check $(srcdir)
 bench: sallyportd sallyport

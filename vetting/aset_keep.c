@@ -1,4 +1,5 @@
-/* aset_keep.c - puts a row that its statements made into the set, or in the place of its older self. */
+/* aset_keep.c - puts a row that its statements made into the set, or in the place of its older
+ * self. */
 #include <stdlib.h>
 
 #include "aset_priv.h"

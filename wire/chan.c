@@ -293,7 +293,9 @@ int chan_recv(struct chan *ch, struct msg_in *in)
 		char space[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
 		struct cmsghdr align;
 	} c;
-	struct msghdr mh = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = c.space,
+	struct msghdr mh = {.msg_iov = &io,
+			    .msg_iovlen = 1,
+			    .msg_control = c.space,
 			    .msg_controllen = sizeof(c.space)};
 	ssize_t n;
 	int rc;

@@ -105,7 +105,7 @@ bool msg_allowed(uint16_t type, enum role_id from, enum role_id to, enum chan_ki
 
 const char *role_name(enum role_id r)
 {
-	static const char *const names[] = {"main",   "front", "gate",  "admin",
+	static const char *const names[] = {"main",   "front", "gate",	"admin",
 					    "engine", "store", "relay", "import"};
 
 	return r < R_COUNT ? names[r] : "?";
