@@ -5,8 +5,8 @@
  * whatever else is computed beside it: a dot product has eight partial sums (element i goes to sum
  * i mod 8) that are added in a fixed tree. So a row's result never depends on the batch.
  *
- * Places kept: an "avx512" and an "amx" table go into kern.c's list; a table that wants its weights
- * in another order sets repack (NULL: weights are used as they lie in the file). */
+ * A table's entries may be other tables' functions. Tables, best first: amx, avx512bf16, avx512,
+ * avx2vnni, avx2, portable. */
 #ifndef SP_ENGINE_KERNELS_H
 #define SP_ENGINE_KERNELS_H
 
@@ -15,9 +15,14 @@
 #include <stdint.h>
 
 #include "gtype.h"
+#include "pack.h"
 
 /* One row of n weights (a multiple of the type's block) to fp32. */
 typedef void (*kern_expand)(const void *row, float *out, size_t n);
+
+/* What the activations and weights of class P are: fp32 or bf16. */
+enum p_form { P_NONE, P_F32, P_BF16 };
+#define D_COLS 16 /* columns d_mul takes at once */
 
 struct kernels {
 	const char *name;
@@ -37,8 +42,27 @@ struct kernels {
 	/* acc[j] = acc[j] * scale + sum over t, ascending, of p[t] * v[t * ldv + j]. */
 	void (*weigh)(float *acc, unsigned dim, float scale, const float *p, unsigned n,
 		      const float *v, size_t ldv);
-	/* Reserved: weights to another layout at load. */
-	int (*repack)(enum gtype type, const void *rows, size_t n_rows, size_t k, void *out);
+	/* ---- class P (pack.h); p_form P_NONE: only gemm ---- */
+	enum p_form p_form;
+	size_t p_bytes; /* of one activation: 2 or 4 */
+	/* n fp32 activations (a multiple of 32) to the form. */
+	void (*p_form_x)(const float *x, void *out, size_t n);
+	/* `k` (a multiple of the group's) of one panel to the form, for p_mul: [k / 2][16 rows][2]
+	 * of bf16, [k][16 rows] of fp32; 32 k of 16 rows are 512 numbers, one cell after another. */
+	void (*p_expand[PACK_KINDS])(const uint8_t *groups, uint32_t k, void *out);
+	/* Sixteen rows of fp32 (PACK_NONE, expanded; n <= 16 of them, ldw apart) to the form. */
+	void (*p_from_f32)(const float *w, size_t ldw, unsigned n, uint32_t k, void *out);
+	/* n_panels (1 or 2) expanded panels, `panel_stride` bytes apart, times cols activations:
+	 * y[c * ldy + 16 * p + r] = (first ? 0 : y[..]) + sum over k ascending. x: cols vectors, ldx
+	 * numbers apart, in the form. Writes n_panels * 16 floats per column. */
+	void (*p_mul)(const void *panels, size_t panel_stride, unsigned n_panels, uint32_t k,
+		      const void *x, size_t ldx, unsigned cols, float *y, size_t ldy, bool first);
+	/* ---- class D (pack.h) ---- */
+	void (*d_form_x)(const float *x, struct dblock *out, size_t n); /* n / 32 blocks */
+	/* One panel times cols <= D_COLS vectors: y[c * ldy + r], r < 16. x: struct dblock for the
+	 * integer kinds (ldx blocks apart), float for F16 and BF16 (ldx floats apart). */
+	void (*d_mul[PACK_KINDS])(const uint8_t *panel, uint32_t k, const void *x, size_t ldx,
+				  unsigned cols, float *y, size_t ldy);
 };
 
 extern const struct kernels kern_portable;
