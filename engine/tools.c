@@ -19,8 +19,8 @@ static void tool_close(struct tool *t)
 	engine_close(t->e); /* with its models and sequences */
 }
 
-static int tool_open(struct tool *t, int fd, const struct tool_opts *o, uint64_t tokens,
-		     struct err *err)
+static int tool_open(struct tool *t, const int *fds, unsigned nfds, const struct tool_opts *o,
+		     uint64_t tokens, struct err *err)
 {
 	struct engine_cfg cfg = {.threads = o->threads,
 				 .kernel_path = o->kernel,
@@ -34,7 +34,7 @@ static int tool_open(struct tool *t, int fd, const struct tool_opts *o, uint64_t
 	if ((rc = engine_open(&cfg, &t->e, err)) < 0)
 		return rc;
 	t->e->chunk = o->chunk;
-	rc = engine_model_add(t->e, &fd, 1, NULL, &t->m, err);
+	rc = engine_model_add(t->e, fds, nfds, NULL, &t->m, err);
 	if (rc == 0) {
 		sc.max_tokens = (uint32_t)tokens;
 		rc = seq_new(t->e, t->m, &sc, &t->s, err);
@@ -71,12 +71,12 @@ static int drive(struct tool *t, job_id job, int32_t *got, size_t *n_got, float 
 	}
 }
 
-int tool_logits(int fd, const int32_t *ids, size_t n, const struct tool_opts *o, float **out,
-		uint32_t *n_vocab, struct err *err)
+int tool_logits(const int *fds, unsigned nfds, const int32_t *ids, size_t n,
+		const struct tool_opts *o, float **out, uint32_t *n_vocab, struct err *err)
 {
 	struct tool t;
 	float *rows = NULL;
-	int rc = tool_open(&t, fd, o, n, err);
+	int rc = tool_open(&t, fds, nfds, o, n, err);
 
 	if (rc < 0)
 		return rc;
@@ -121,9 +121,10 @@ static int text_of(const struct model *m, const int32_t *ids, size_t n, char **t
 	return 0;
 }
 
-int tool_generate(int fd, const int32_t *ids, size_t n, uint32_t max_new, const struct sampler *smp,
-		  const struct tool_opts *o, int32_t **out, size_t *n_out, char **text,
-		  size_t *n_text, struct tool_timing *timing, struct err *err)
+int tool_generate(const int *fds, unsigned nfds, const int32_t *ids, size_t n, uint32_t max_new,
+		  const struct sampler *smp, const struct tool_opts *o, int32_t **out,
+		  size_t *n_out, char **text, size_t *n_text, struct tool_timing *timing,
+		  struct err *err)
 {
 	struct gen_limit limit = {.max_new = max_new};
 	struct tool_timing tm = {0};
@@ -132,7 +133,7 @@ int tool_generate(int fd, const int32_t *ids, size_t n, uint32_t max_new, const 
 	int32_t *got = NULL;
 	size_t n_got = 0;
 	job_id job = 0;
-	int rc = tool_open(&t, fd, o, n + (uint64_t)max_new, err);
+	int rc = tool_open(&t, fds, nfds, o, n + (uint64_t)max_new, err);
 
 	if (rc < 0)
 		return rc;

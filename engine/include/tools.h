@@ -1,4 +1,5 @@
-/* tools.h - one call each for the command line: a model file in, logits or tokens out. Each opens
+/* tools.h - one call each for tests and the command line: the files of a model in, logits or tokens
+ * out. Each opens
  * an engine of its own and closes it again. Any thread; nothing is kept. */
 #ifndef SP_ENGINE_TOOLS_H
 #define SP_ENGINE_TOOLS_H
@@ -15,8 +16,8 @@ struct tool_opts {
 };
 
 /* Logits after the last of n ids: gives *out (free() it), *n_vocab floats. */
-int tool_logits(int fd, const int32_t *ids, size_t n, const struct tool_opts *o, float **out,
-		uint32_t *n_vocab, struct err *err);
+int tool_logits(const int *fds, unsigned nfds, const int32_t *ids, size_t n,
+		const struct tool_opts *o, float **out, uint32_t *n_vocab, struct err *err);
 
 struct tool_timing {
 	uint64_t load_ns, prompt_ns, generate_ns;
@@ -24,8 +25,9 @@ struct tool_timing {
 /* Continues n ids by at most max_new, ending at the model's end set. Gives *out, *n_out ids
  * (without the end token) and *text, *n_text bytes, not terminated (control tokens print nothing);
  * free() out and text (NULL: not wanted). timing: NULL ok. */
-int tool_generate(int fd, const int32_t *ids, size_t n, uint32_t max_new, const struct sampler *smp,
-		  const struct tool_opts *o, int32_t **out, size_t *n_out, char **text,
-		  size_t *n_text, struct tool_timing *timing, struct err *err);
+int tool_generate(const int *fds, unsigned nfds, const int32_t *ids, size_t n, uint32_t max_new,
+		  const struct sampler *smp, const struct tool_opts *o, int32_t **out,
+		  size_t *n_out, char **text, size_t *n_text, struct tool_timing *timing,
+		  struct err *err);
 
 #endif

@@ -45,7 +45,7 @@ double golden_nano(const char *type, const char *kernel, bool step, enum kv_type
 		float *logits;
 
 		golden_ids(ids, lens[i]);
-		if (tool_logits(fd, ids, (size_t)lens[i], &o, &logits, &vocab, &err) < 0)
+		if (tool_logits(&fd, 1, ids, (size_t)lens[i], &o, &logits, &vocab, &err) < 0)
 			fail_msg("%s: %s", name, err.text);
 		assert_int_equal(vocab, VOCAB);
 		memcpy(got + (size_t)i * VOCAB, logits, VOCAB * sizeof(float));

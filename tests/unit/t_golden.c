@@ -92,14 +92,14 @@ static void story_case(json_t *c, int fd, const char *kernel)
 
 	for (int step = 0; step < 2; step++) {
 		o.step = step;
-		assert_int_equal(tool_logits(fd, ids, n, &o, &logits, &vocab, &err), 0);
+		assert_int_equal(tool_logits(&fd, 1, ids, n, &o, &logits, &vocab, &err), 0);
 		assert_int_equal(vocab, json_array_size(first));
 		for (uint32_t i = 0; i < vocab; i++)
 			assert_true(fabs(logits[i] - json_number_value(json_array_get(first, i))) <=
 				    2e-3);
 		free(logits);
 	}
-	assert_int_equal(tool_generate(fd, ids, n, (uint32_t)n_want, &greedy, &o, &got, &n_got,
+	assert_int_equal(tool_generate(&fd, 1, ids, n, (uint32_t)n_want, &greedy, &o, &got, &n_got,
 				       NULL, NULL, NULL, &err),
 			 0);
 	assert_int_equal(n_got, n_want);
