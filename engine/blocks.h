@@ -12,6 +12,14 @@
 #define Q4_0_BYTES 18  /* half d; 16 bytes: element j low nibble of byte j, j + 16 high */
 #define Q4_K_BYTES 144 /* half d, dmin; 12 bytes of 6-bit scales and minima; 128 bytes nibbles */
 #define Q6_K_BYTES 210 /* 128 bytes low nibbles; 64 bytes high pairs; int8 scale[16]; half d */
+#define Q4_1_BYTES 20  /* half d, m; 16 bytes of nibbles as in Q4_0 */
+#define Q5_0_BYTES 22  /* half d; 32 high bits, bit i of element i; nibbles as in Q4_0 */
+#define Q5_1_BYTES 24  /* half d, m; then as Q5_0 */
+#define Q2_K_BYTES 84  /* 16 bytes: scale low nibble, minimum high; 64 bytes pairs; half d, dmin */
+#define Q3_K_BYTES 110 /* 32 bytes of high bits; 64 bytes of low pairs; 12 bytes scales; half d */
+#define Q5_K_BYTES 176 /* half d, dmin; 12 bytes as Q4_K; 32 bytes of high bits; 128 nibbles */
+#define IQ4_NL_BYTES 18 /* as Q4_0, the nibbles being places in IQ4_VALUES */
+#define IQ4_XS_BYTES 136 /* half d; 16 bits of high scale pairs; 4 bytes low nibbles; 128 nibbles */
 #define QK_K 256
 
 static inline float bits_f32(uint32_t u)
@@ -75,5 +83,24 @@ static inline void q4_k_scale(const uint8_t *s, unsigned j, unsigned *scale, uns
 		*min = (unsigned)(s[j + 4] >> 4) | (unsigned)(s[j] >> 6) << 4;
 	}
 }
+
+/* Scale j (0..15) of a Q3_K block's 12 packed bytes: six bits less 32. */
+static inline int q3_k_scale(const uint8_t *s, unsigned j)
+{
+	unsigned low = j < 8 ? s[j] & 15u : (unsigned)s[j - 8] >> 4;
+
+	return (int)(low | ((unsigned)s[8 + j % 4] >> 2 * (j / 4) & 3) << 4) - 32;
+}
+
+/* Scale j (0..7) of an IQ4_XS block: six bits less 32. */
+static inline int iq4_xs_scale(const uint8_t *p, unsigned j)
+{
+	unsigned low = (unsigned)p[4 + j / 2] >> 4 * (j % 2) & 15;
+
+	return (int)(low | ((unsigned)get_le16(p + 2) >> 2 * j & 3) << 4) - 32;
+}
+
+/* What a nibble of IQ4_NL and IQ4_XS stands for. */
+#define IQ4_VALUES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 
 #endif

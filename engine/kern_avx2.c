@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "blocks.h"
+#include "expand.h"
 
 static bool avx2_usable(void)
 {
@@ -448,7 +449,8 @@ const struct kernels kern_avx2 = {
 	       [GT_Q8_0] = expand_q8_0,
 	       [GT_Q4_0] = expand_q4_0,
 	       [GT_Q4_K] = expand_q4_k,
-	       [GT_Q6_K] = expand_q6_k},
+	       [GT_Q6_K] = expand_q6_k,
+	       EXPAND_RARE_AVX2},
     .gemm = gemm,
     .half_to_f32 = half_to_f32,
     .f32_to_half = f32_to_half,

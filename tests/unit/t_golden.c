@@ -20,9 +20,21 @@
 static const struct {
 	const char *type;
 	double at_most; /* F32, F16, BF16 as demanded; the quantised ones the best peer's x 1.05 */
-} nano[] = {{"f32", 2e-4},	     {"f16", 1e-3},	      {"bf16", 3e-3},
-	    {"q8_0", 7.3e-3 * 1.05}, {"q4_0", 7.4e-3 * 1.05}, {"q4_k_m", 1.0e-2 * 1.05},
-	    {"q6_k", 1.1e-2 * 1.05}};
+} nano[] = {{"f32", 2e-4},
+	    {"f16", 1e-3},
+	    {"bf16", 3e-3},
+	    {"q8_0", 7.3e-3 * 1.05},
+	    {"q4_0", 7.4e-3 * 1.05},
+	    {"q4_k_m", 1.0e-2 * 1.05},
+	    {"q6_k", 1.1e-2 * 1.05},
+	    {"q4_1", 7.9e-3 * 1.05},
+	    {"q5_0", 7.9e-3 * 1.05},
+	    {"q5_1", 7.3e-3 * 1.05},
+	    {"q2_k", 1.1e-2 * 1.05},
+	    {"q3_k_m", 1.1e-2 * 1.05},
+	    {"q5_k_m", 1.1e-2 * 1.05},
+	    {"iq4_nl", 7.4e-3 * 1.05},
+	    {"iq4_xs", 1.1e-2 * 1.05}};
 
 static void nano_models_are_close_to_float64(void **st)
 {

@@ -88,46 +88,69 @@ static void floats_round_to_the_nearest_even_half(void **st)
 
 static const struct {
 	enum gtype type;
-	size_t elems, bytes;
-} types[] = {{GT_F32, 1, 4},	{GT_F16, 1, 2},	     {GT_BF16, 1, 2},	 {GT_Q8_0, 32, 34},
-	     {GT_Q4_0, 32, 18}, {GT_Q4_K, 256, 144}, {GT_Q6_K, 256, 210}};
+	int scales[2]; /* where a block has its half floats; -1: none */
+} types[] = {{GT_F32, {-1, -1}},   {GT_F16, {0, -1}},	 {GT_BF16, {-1, -1}}, {GT_Q8_0, {0, -1}},
+	     {GT_Q4_0, {0, -1}},   {GT_Q4_1, {0, 2}},	 {GT_Q5_0, {0, -1}},  {GT_Q5_1, {0, 2}},
+	     {GT_Q2_K, {80, 82}},  {GT_Q3_K, {108, -1}}, {GT_Q4_K, {0, 2}},   {GT_Q5_K, {0, 2}},
+	     {GT_Q6_K, {208, -1}}, {GT_IQ4_NL, {0, -1}}, {GT_IQ4_XS, {0, -1}}};
+#define N_TYPES (sizeof(types) / sizeof(types[0]))
 
-/* A finite half at the places where a block has one. */
-static void sane_scales(enum gtype t, uint8_t *p, size_t n, size_t bytes)
+static bool same(float a, float b)
 {
-	for (size_t b = 0; b < n; b++, p += bytes) {
-		if (t == GT_Q6_K)
-			put_le16(p + 208, f32_half(unit() * 0.01f));
-		else if (t != GT_F32 && t != GT_BF16)
-			put_le16(p, f32_half(unit() * 0.01f));
-		if (t == GT_Q4_K)
-			put_le16(p + 2, f32_half(unit() * 0.01f));
-		if (t == GT_BF16)
-			p[1] = 0x3e;
-		if (t == GT_F32)
-			put_le32(p, f32_bits(unit()));
+	return f32_bits(a) == f32_bits(b) || (isnan(a) && isnan(b));
+}
+
+static void every_table_has_all_types(void **st)
+{
+	EACH(k)
+	{
+		unsigned n = 0;
+
+		for (uint32_t t = 0; t < GT_COUNT; t++)
+			n += k->expand[t] != NULL;
+		assert_int_equal(n, N_TYPES);
+		for (size_t t = 0; t < N_TYPES; t++)
+			assert_non_null(k->expand[types[t].type]);
 	}
 }
 
-static void tables_agree_on_expanded_weights(void **st)
+/* Scales small, large, zero, subnormal, infinite and NaN; weights all zeros, all ones, random. */
+static void fill_blocks(size_t t, uint8_t *row, size_t bytes, unsigned round)
 {
-	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
-		size_t n = types[t].elems * 3, bytes = types[t].bytes * 3;
-		uint8_t raw[1 + 210 * 3], *row = raw + 1; /* badly aligned, as files may be */
-		float want[768], got[768];
+	static const uint16_t odd[] = {0,      0x8000, 1,      0x83ff, 0x7bff,
+				       0xfbff, 0x7c00, 0xfc00, 0x7e01};
+	const struct gtype_info *i = gtype_info(types[t].type);
 
-		for (size_t i = 0; i < bytes; i++)
-			row[i] = (uint8_t)rnd();
-		sane_scales(types[t].type, row, 3, types[t].bytes);
-		kern_portable.expand[types[t].type](row, want, n);
-		EACH(k)
-		{
-			k->expand[types[t].type](row, got, n);
-			for (size_t i = 0; i < n; i++)
-				assert_true(fabsf(got[i] - want[i]) <=
-					    1e-6f * fabsf(want[i]) + 1e-7f);
+	for (size_t b = 0; b < bytes; b++)
+		row[b] = round % 8 == 0 ? 0 : round % 8 == 1 ? 0xff : (uint8_t)rnd();
+	for (size_t b = 0; b < bytes; b += i->block_bytes)
+		for (int s = 0; s < 2; s++)
+			if (types[t].scales[s] >= 0)
+				put_le16(row + b + types[t].scales[s],
+					 round % 2 ? f32_half(unit() * 0.01f) : odd[rnd() % 9]);
+}
+
+static void tables_agree_on_expanded_weights_bit_for_bit(void **st)
+{
+	for (size_t t = 0; t < N_TYPES; t++)
+		for (unsigned round = 0; round < 200; round++) {
+			const struct gtype_info *i = gtype_info(types[t].type);
+			size_t n = i->block_elems * 3, bytes = i->block_bytes * 3;
+			uint8_t *mem = malloc(bytes + 1), *row = mem + 1; /* badly aligned */
+			float want[768], got[769];
+
+			fill_blocks(t, row, bytes, round);
+			kern_portable.expand[types[t].type](row, want, n);
+			EACH(k)
+			{
+				got[n] = 12345;
+				k->expand[types[t].type](row, got, n);
+				for (size_t j = 0; j < n; j++)
+					assert_true(same(got[j], want[j]));
+				assert_true(got[n] == 12345);
+			}
+			free(mem);
 		}
-	}
 }
 
 static void gemm_values_do_not_depend_on_their_company(void **st)
@@ -302,7 +325,8 @@ int main(void)
 	    cmocka_unit_test(unknown_paths_are_refused),
 	    cmocka_unit_test(every_half_is_expanded_and_rounded_right),
 	    cmocka_unit_test(floats_round_to_the_nearest_even_half),
-	    cmocka_unit_test(tables_agree_on_expanded_weights),
+	    cmocka_unit_test(every_table_has_all_types),
+	    cmocka_unit_test(tables_agree_on_expanded_weights_bit_for_bit),
 	    cmocka_unit_test(gemm_values_do_not_depend_on_their_company),
 	    cmocka_unit_test(exponentials_are_exact_to_a_few_ulp),
 	    cmocka_unit_test(edges_of_exp_are_kept),
