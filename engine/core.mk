@@ -9,7 +9,8 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 
 if HAVE_CMOCKA
 ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64.c \
-	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c
+	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c \
+	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 ENGINE_TESTS = tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels \
 	tests/unit/t_determinism tests/unit/t_seq tests/unit/t_sched \

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "ggufb.h"
+#include "kernels.h"
+#include "qrand.h"
 
 int shared_fd(const char *rel)
 {
@@ -43,7 +45,33 @@ void some_ids(int32_t *ids, uint32_t n, uint32_t vocab, uint64_t seed)
 struct maker {
 	struct ggufb b;
 	uint64_t seed;
+	bool mixed;
+	uint32_t matrices;
 };
+
+/* A matrix in the next of the types; the expanded numbers in double when wanted. */
+static double *put_mixed(struct maker *m, bool keep, const char *name, uint32_t rows, uint32_t cols,
+			 float rms)
+{
+	enum gtype type = qrand_types[m->matrices++ % QRAND_TYPES];
+	uint64_t dims[2] = {cols, rows}, bytes;
+	size_t n = (size_t)rows * cols;
+	double *d = keep ? calloc(n, sizeof(*d)) : NULL;
+	float *f = calloc(cols, sizeof(*f));
+	uint8_t *to;
+
+	assert_true(gtype_row_bytes(type, cols, &bytes));
+	gb_tensor(&m->b, name, type, 2, dims, rows * bytes, 0);
+	to = (uint8_t *)m->b.data.p + m->b.data.n - rows * bytes;
+	for (uint32_t r = 0; r < rows; r++) {
+		qrand_row(type, &m->seed, rms, to + r * bytes, cols);
+		kern_portable.expand[type](to + r * bytes, f, cols);
+		for (uint32_t c = 0; d && c < cols; c++)
+			d[(size_t)r * cols + c] = f[c];
+	}
+	free(f);
+	return d;
+}
 
 /* A tensor of rows x cols uniform numbers around `mean`; the same in double when wanted. */
 static double *put(struct maker *m, bool keep, const char *name, uint32_t rows, uint32_t cols,
@@ -51,9 +79,12 @@ static double *put(struct maker *m, bool keep, const char *name, uint32_t rows, 
 {
 	uint64_t dims[2] = {cols, rows};
 	size_t n = (size_t)rows * cols;
-	double *d = keep ? calloc(n, sizeof(*d)) : NULL;
+	double *d;
 	uint8_t *to;
 
+	if (m->mixed && rows > 1)
+		return put_mixed(m, keep, name, rows, cols, spread * 0.57735f);
+	d = keep ? calloc(n, sizeof(*d)) : NULL;
 	gb_tensor(&m->b, name, GT_F32, rows > 1 ? 2 : 1, dims, n * 4, 0);
 	to = (uint8_t *)m->b.data.p + m->b.data.n - n * 4;
 	for (size_t i = 0; i < n; i++) {
@@ -113,7 +144,7 @@ static struct ref_layer put_layer(struct maker *m, bool keep, const struct shape
 
 int random_model(const struct shape *s, uint64_t seed, struct ref_model *ref)
 {
-	struct maker m = {.seed = seed};
+	struct maker m = {.seed = seed, .mixed = s->mixed};
 	struct ref_model r = {.s = *s};
 	struct buf file = BUF_INIT(64u << 20);
 	bool keep = ref != NULL;

@@ -13,6 +13,7 @@ struct shape {
 	uint32_t embd, layers, heads, kv_heads, head_dim, ff, vocab, context;
 	bool tied, freqs; /* freqs: rope_freqs of 1..8 */
 	bool nan;	  /* one NaN in a matrix of the last layer */
+	bool mixed;	  /* matrices in all types by turns; widths are multiples of 256 */
 	float scale;	  /* of the matrices; 0 = 1 */
 };
 /* Weights in double, [out][in], the same numbers as in the file. */

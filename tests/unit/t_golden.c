@@ -183,6 +183,28 @@ static void odd_widths_are_exact(void **st)
 		assert_true(golden_own(&s, 67, *k, 67) <= 2e-4);
 }
 
+/* 16 matrices, every type at least once. A wrong type or place gives an error of about 1; the bound
+ * leaves room for arithmetic with narrower activations. */
+static void models_of_mixed_types_match_float64(void **st)
+{
+	struct shape s = {.embd = 256,
+			  .layers = 2,
+			  .heads = 4,
+			  .kv_heads = 2,
+			  .head_dim = 64,
+			  .ff = 512,
+			  .vocab = SMALL_VOCAB,
+			  .context = 300,
+			  .freqs = true,
+			  .mixed = true,
+			  .scale = 0.5f};
+
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		assert_true(golden_own(&s, 40, *k, 40) <= 1.05e-2);
+		assert_true(golden_own(&s, 40, *k, 1) <= 1.05e-2);
+	}
+}
+
 static void smallest_and_many_headed_shapes_are_exact(void **st)
 {
 	struct shape tiny = {.embd = 2,
@@ -238,6 +260,7 @@ int main(void)
 	    cmocka_unit_test(head_dim_comes_from_key_length),
 	    cmocka_unit_test(missing_output_is_tied),
 	    cmocka_unit_test(odd_widths_are_exact),
+	    cmocka_unit_test(models_of_mixed_types_match_float64),
 	    cmocka_unit_test(smallest_and_many_headed_shapes_are_exact),
 	    cmocka_unit_test(positions_above_8192_match_float64),
 	};
