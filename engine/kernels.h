@@ -5,8 +5,9 @@
  * whatever else is computed beside it: a dot product has eight partial sums (element i goes to sum
  * i mod 8) that are added in a fixed tree. So a row's result never depends on the batch.
  *
- * A table's entries may be other tables' functions. Tables, best first: amx, avx512bf16, avx512,
- * avx2vnni, avx2, portable. */
+ * A table may leave entries NULL and name a `base`: kern_pick() gives it complete, with the base's
+ * functions in their places. Tables, best first: amx, avx512bf16, avx512, avx2vnni, avx2,
+ * portable. */
 #ifndef SP_ENGINE_KERNELS_H
 #define SP_ENGINE_KERNELS_H
 
@@ -26,7 +27,12 @@ enum p_form { P_NONE, P_F32, P_BF16 };
 
 struct kernels {
 	const char *name;
-	bool (*usable)(void);	      /* this CPU and operating system can run it */
+	bool (*usable)(void);	      /* this CPU and operating system can run it, and its base */
+	bool (*slow)(void);	      /* usable, but the table after it is faster here; NULL = no */
+	const struct kernels *base;   /* what is NULL here is taken from it; NULL = complete */
+	/* The table for class P of F16 where rounding to bf16 is not wanted: its p_form is P_F32.
+	 * NULL: this one is P_F32 itself. Never NULL in what kern_pick() gives. */
+	const struct kernels *exact;
 	kern_expand expand[GT_COUNT]; /* NULL: type not supported */
 	/* y[c * ldy + r] = dot of w[r * ldw ..] and x[c * ldx ..] over k elements. */
 	void (*gemm)(const float *w, size_t ldw, unsigned rows, const float *x, size_t ldx,
@@ -54,7 +60,8 @@ struct kernels {
 	void (*p_from_f32)(const float *w, size_t ldw, unsigned n, uint32_t k, void *out);
 	/* n_panels (1 or 2) expanded panels, `panel_stride` bytes apart, times cols activations:
 	 * y[c * ldy + 16 * p + r] = (first ? 0 : y[..]) + sum over k ascending. x: cols vectors, ldx
-	 * numbers apart, in the form. Writes n_panels * 16 floats per column. */
+	 * numbers apart, in the form. Writes n_panels * 16 floats per column. Fast only where the
+	 * vectors do not fall into the same cache sets: see p_stride(). */
 	void (*p_mul)(const void *panels, size_t panel_stride, unsigned n_panels, uint32_t k,
 		      const void *x, size_t ldx, unsigned cols, float *y, size_t ldy, bool first);
 	/* ---- class D (pack.h) ---- */
@@ -64,6 +71,13 @@ struct kernels {
 	void (*d_mul[PACK_KINDS])(const uint8_t *panel, uint32_t k, const void *x, size_t ldx,
 				  unsigned cols, float *y, size_t ldy);
 };
+
+/* Numbers from one vector of k activations to the next: whole lines of 64 bytes, an odd number of
+ * them, so that a tile's vectors do not throw each other out of the first-level cache. */
+static inline size_t p_stride(uint32_t k, size_t p_bytes)
+{
+	return ((k * p_bytes + 63) / 64 | 1) * 64 / p_bytes;
+}
 
 extern const struct kernels kern_portable;
 #if defined(__x86_64__)
