@@ -1,5 +1,6 @@
 # kernels, forward pass, KV cache, scheduler, sampler
-ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engine/blocks.h engine/kern.c \
+ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engine/pack.c \
+	engine/blocks.h engine/kern_port.h engine/kern_pack_portable.c engine/kern.c \
 	engine/kern_portable.c engine/kern_avx2.c engine/expand.h engine/expand.c \
 	engine/expand_avx2.c engine/sampler.h engine/sampler.c engine/pool.h engine/pool.c \
 	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/matmul.h \
@@ -12,7 +13,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c \
 	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
-ENGINE_TESTS = tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels \
+ENGINE_TESTS = tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_pack \
 	tests/unit/t_determinism tests/unit/t_seq tests/unit/t_sched \
 	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
@@ -26,6 +27,9 @@ tests_unit_t_sampler_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_kernels_SOURCES = tests/unit/t_kernels.c
 tests_unit_t_kernels_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_kernels_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_pack_SOURCES = tests/unit/t_pack.c
+tests_unit_t_pack_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_pack_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_determinism_SOURCES = tests/unit/t_determinism.c $(ENGINE_HELP)
 tests_unit_t_determinism_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_determinism_LDADD = $(ENGINE_TEST_LIBS)

@@ -443,6 +443,7 @@ static void weigh(float *acc, unsigned dim, float scale, const float *p, unsigne
 const struct kernels kern_avx2 = {
     .name = "avx2",
     .usable = avx2_usable,
+    .base = &kern_portable,
     .expand = {[GT_F32] = expand_f32,
 	       [GT_F16] = expand_f16,
 	       [GT_BF16] = expand_bf16,

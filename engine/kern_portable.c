@@ -4,7 +4,7 @@
 
 #include "blocks.h"
 #include "expand.h"
-#include "kernels.h"
+#include "kern_port.h"
 
 static bool always(void)
 {
@@ -244,4 +244,12 @@ const struct kernels kern_portable = {
     .add = add,
     .exp_sum = exp_sum,
     .weigh = weigh,
+    .p_form = P_F32,
+    .p_bytes = sizeof(float),
+    .p_form_x = port_p_form_x,
+    .p_expand = PORT_P_EXPAND,
+    .p_from_f32 = port_p_from_f32,
+    .p_mul = port_p_mul,
+    .d_form_x = port_d_form_x,
+    .d_mul = PORT_D_MUL,
 };

@@ -66,10 +66,13 @@ enum pack_kind {
 	PACK_KINDS
 };
 
-/* 32 activations of class D. */
+/* 32 activations of class D. amax is the greatest magnitude, compared as the bits of its float, so
+ * that NaN is above infinity above all numbers. Below D_SMALLEST (2^-118: 127 / amax would soon be
+ * infinite) all of a block is 0. From infinity on q, lo and hi are 0 and sx is 0 * dx. */
+#define D_SMALLEST 0x04800000u
 struct dblock {
-	int8_t q[32];  /* nearest to x * (127 / amax), ties to even; zeros when amax is 0 or not finite */
-	float dx;      /* amax / 127; NaN or infinity where x has one, so that it is not lost */
+	int8_t q[32];  /* nearest to x * (127 / amax), ties to even */
+	float dx;      /* amax / 127, so NaN or infinity are not lost: 0 times it is NaN */
 	float sx;      /* dx * (lo + hi) */
 	int32_t lo, hi; /* sums of q[0..15], q[16..31] */
 };
