@@ -167,7 +167,7 @@ bool batch_build(struct engine *e)
 	if (!(b->m = pick_model(e)))
 		return false;
 	b->m->last_batch = ++e->batches;
-	b->n_parts = b->n_rows = b->layer = b->n_heads = b->head = 0;
+	b->n_parts = b->n_rows = b->n_heads = b->head = 0;
 	b->spent_ns = 0;
 	n = candidates(e, b->m);
 	for (size_t i = 0; i < n && gens < b->m->fwd.max_rows / 2; i++)
@@ -208,9 +208,9 @@ void batch_advance(struct engine *e)
 	uint64_t from = clock_mono_ns();
 
 	if (b->stage == BATCH_LAYERS) {
-		if (b->m->fwd.n_rows && b->layer < b->m->info.n_layer)
-			fwd_layer(&b->m->fwd, b->layer++);
-		if (b->m->fwd.n_rows == 0 || b->layer == b->m->info.n_layer)
+		if (!fwd_done(&b->m->fwd))
+			fwd_step(&b->m->fwd);
+		if (fwd_done(&b->m->fwd))
 			head_begin(e);
 	} else {
 		head_group(e);
@@ -218,6 +218,15 @@ void batch_advance(struct engine *e)
 	b->spent_ns += clock_mono_ns() - from;
 	if (b->stage == BATCH_HEADS && b->head == b->n_heads)
 		batch_end(e);
+}
+
+static void rows_remove(struct fwd *f, uint32_t first, uint32_t n)
+{
+	bool keep[MAX_BATCH_ROWS];
+
+	for (uint32_t i = 0; i < f->n_rows; i++)
+		keep[i] = i < first || i >= first + n;
+	fwd_keep(f, keep);
 }
 
 void batch_drop_job(struct engine *e, struct job *j)
@@ -236,7 +245,7 @@ void batch_drop_job(struct engine *e, struct job *j)
 		if (p.job != j)
 			continue;
 		if (p.n)
-			fwd_remove(&b->m->fwd, p.first, p.n);
+			rows_remove(&b->m->fwd, p.first, p.n);
 		memmove(b->parts + i, b->parts + i + 1, (--b->n_parts - i) * sizeof(*b->parts));
 		for (uint32_t k = i; k < b->n_parts; k++)
 			b->parts[k].first -= p.n;

@@ -97,7 +97,7 @@ struct batch {
 	struct model *m;
 	struct part *parts; /* MAX_BATCH_ROWS */
 	struct head *heads; /* MAX_BATCH_ROWS */
-	uint32_t n_parts, layer, n_heads, head;
+	uint32_t n_parts, n_heads, head;
 	uint32_t n_rows;   /* at its start */
 	uint64_t spent_ns; /* computing */
 };
@@ -143,7 +143,7 @@ void events_close(struct engine *e);
 int batch_open(struct engine *e, struct err *err);
 void batch_close(struct engine *e);
 bool batch_build(struct engine *e);		      /* false: nothing can run */
-void batch_advance(struct engine *e);		      /* one layer, or one group of output rows */
+void batch_advance(struct engine *e);		      /* a fraction of a layer, or a group of output rows */
 void batch_drop_job(struct engine *e, struct job *j); /* its rows leave the batch in flight */
 bool batch_runnable(const struct engine *e);
 

@@ -142,6 +142,7 @@ static void each_row(struct fwd *f, pool_fn fn)
 void fwd_begin(struct fwd *f, uint32_t n_rows)
 {
 	f->n_rows = n_rows;
+	f->at = 0;
 	f->pending = false;
 	make_runs(f);
 	each_row(f, start_row);
@@ -225,7 +226,7 @@ static void rope_store_row(void *arg, unsigned i, unsigned worker)
 	}
 }
 
-void fwd_layer(struct fwd *f, uint32_t layer)
+static void part_qkv(struct fwd *f, uint32_t layer)
 {
 	const struct layer *l = &f->w->layers[layer];
 	struct layer_arg arg = {f, layer};
@@ -242,8 +243,13 @@ void fwd_layer(struct fwd *f, uint32_t layer)
 	else
 		for (uint32_t i = 0; i < f->n_rows; i++)
 			rope_store_row(&arg, i, 0);
-	fwd_attention(f, layer);
-	m = (struct mm){.w = {&l->o}, .y = {f->add}, .n_w = 1, .x = f->att, .cols = f->n_rows};
+}
+
+static void part_gate_up(struct fwd *f, uint32_t layer)
+{
+	const struct layer *l = &f->w->layers[layer];
+	struct mm m = {.w = {&l->o}, .y = {f->add}, .n_w = 1, .x = f->att, .cols = f->n_rows};
+
 	mm_run(f->pool, f->k, &m, f->scratch);
 	f->pending = true;
 	norm_rows(f, l->ffn_norm);
@@ -254,25 +260,73 @@ void fwd_layer(struct fwd *f, uint32_t layer)
 			.x = f->norm,
 			.cols = f->n_rows};
 	mm_run(f->pool, f->k, &m, f->scratch);
-	m = (struct mm){.w = {&l->down}, .y = {f->add}, .n_w = 1, .x = f->gate, .cols = f->n_rows};
+}
+
+static void part_down(struct fwd *f, uint32_t layer)
+{
+	const struct layer *l = &f->w->layers[layer];
+	struct mm m = {.w = {&l->down}, .y = {f->add}, .n_w = 1, .x = f->gate, .cols = f->n_rows};
+
 	mm_run(f->pool, f->k, &m, f->scratch);
 	f->pending = true;
 }
 
-static void move_rows(float *p, size_t width, uint32_t to, uint32_t from, uint32_t n)
+void fwd_step(struct fwd *f)
 {
-	memmove(p + to * width, p + from * width, n * width * sizeof(float));
+	uint32_t layer = f->at / FWD_PARTS;
+
+	switch (f->at++ % FWD_PARTS) {
+	case 0:
+		part_qkv(f, layer);
+		break;
+	case 1:
+		fwd_attention(f, layer);
+		break;
+	case 2:
+		part_gate_up(f, layer);
+		break;
+	default:
+		part_down(f, layer);
+	}
 }
 
-void fwd_remove(struct fwd *f, uint32_t first, uint32_t n)
+void fwd_keep(struct fwd *f, const bool *keep)
 {
-	uint32_t from = first + n, left = f->n_rows - from;
+	const struct model_info *in = f->in;
+	size_t heads = (size_t)in->n_head * in->head_dim;
+	struct {
+		float *p;
+		size_t width;
+	} live[] = {{f->x, in->n_embd}, {f->turn, f->w->rope_dim}, {NULL, 0}};
+	uint32_t to = 0;
 
-	move_rows(f->x, f->in->n_embd, first, from, left);
-	move_rows(f->add, f->in->n_embd, first, from, left);
-	move_rows(f->turn, f->w->rope_dim, first, from, left);
-	memmove(f->rows + first, f->rows + from, left * sizeof(*f->rows));
-	f->n_rows -= n;
+	/* what the next fraction reads beside x */
+	switch (f->at % FWD_PARTS) {
+	case 0:
+		live[2].p = f->add;
+		live[2].width = in->n_embd;
+		break;
+	case 1:
+		live[2].p = f->q;
+		live[2].width = heads;
+		break;
+	case 2:
+		live[2].p = f->att;
+		live[2].width = heads;
+		break;
+	default:
+		live[2].p = f->gate;
+		live[2].width = in->n_ff;
+	}
+	for (uint32_t i = 0; i < f->n_rows; i++) {
+		if (!keep[i])
+			continue;
+		for (int k = 0; k < 3 && to != i; k++)
+			memcpy(live[k].p + to * live[k].width, live[k].p + i * live[k].width,
+			       live[k].width * sizeof(float));
+		f->rows[to++] = f->rows[i];
+	}
+	f->n_rows = to;
 	make_runs(f);
 }
 

@@ -1,4 +1,5 @@
-/* fwd.h - the forward pass of one batch of rows through a Llama model, a layer at a time. A row is
+/* fwd.h - the forward pass of one batch of rows through a Llama model, a
+ * fraction of a layer at a time. A row is
  * one token of one sequence; rows of one sequence stand together, in order. What a row yields
  * depends on its own tokens and the kernel table alone, bit for bit: not on the other rows, on how
  * its sequence was cut into batches, or on the number of threads. Owner thread only. */
@@ -26,6 +27,7 @@ struct fwd {
 	const struct model_info *in;
 	const struct weights *w;
 	uint32_t max_rows, n_rows, n_runs;
+	uint32_t at; /* fractions done: FWD_PARTS to a layer */
 	bool pending; /* add holds the last product, not yet added to x */
 	struct fwd_row *rows;
 	struct fwd_run *runs;
@@ -41,10 +43,16 @@ int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
 void fwd_close(struct fwd *f); /* zeroed struct ok */
 /* Starts a batch with f->rows[0..n_rows) filled in by the caller. */
 void fwd_begin(struct fwd *f, uint32_t n_rows);
-/* Layer 0, then 1, ...: writes K and V of every row into its page. */
-void fwd_layer(struct fwd *f, uint32_t layer);
-/* Between layers: forgets the n rows from `first` on; later rows move up. */
-void fwd_remove(struct fwd *f, uint32_t first, uint32_t n);
+/* The next fraction of a layer: q, k, v into the pages; attention; its output, gate and up; down.
+ * Nothing is half done between two fractions: rows may leave, the batch may rest for any time. */
+#define FWD_PARTS 4
+void fwd_step(struct fwd *f);
+static inline bool fwd_done(const struct fwd *f)
+{
+	return f->n_rows == 0 || f->at == f->in->n_layer * FWD_PARTS;
+}
+/* Between two fractions: rows i with !keep[i] are forgotten; later rows move up. */
+void fwd_keep(struct fwd *f, const bool *keep);
 /* After the last layer: the row's normed hidden state, n_embd floats. */
 void fwd_hidden(struct fwd *f, uint32_t row, float *out);
 

@@ -156,14 +156,15 @@ static void drawn_tokens_do_not_depend_on_company(void **st)
 	free(o);
 }
 
-/* A cancelled neighbour leaves the batch between two layers; those who stay notice nothing. */
+/* A cancelled neighbour leaves the batch between two fractions of a layer; those who stay notice
+ * nothing. */
 static void leaving_neighbours_change_nothing(void **st)
 {
 	float a[SMALL_VOCAB], b[SMALL_VOCAB];
 	int32_t ids[LEN];
 
 	guard_row(&(struct guard_case){NULL, 1, 512, 0, KV_AUTO, false}, a);
-	for (int leave = 0; leave < 2; leave++) {
+	for (int parts = 1, leave = 0; parts < 8; parts += leave, leave = !leave) {
 		struct rig r;
 		struct seq *x, *y, *s;
 		struct want w = {.rows = WANT_LOGITS_FULL};
@@ -179,7 +180,8 @@ static void leaving_neighbours_change_nothing(void **st)
 		assert_int_equal(seq_append(x, ids, 50, NULL, &jx, NULL), 0);
 		assert_int_equal(seq_append(s, ids, LEN, &w, &job, NULL), 0);
 		assert_int_equal(seq_append(y, ids, 50, NULL, &jy, NULL), 0);
-		engine_step(r.e, 1); /* one layer */
+		for (int i = 0; i < parts; i++)
+			engine_step(r.e, 1); /* a fraction of a layer */
 		assert_int_equal(r.e->batch.stage, BATCH_LAYERS);
 		assert_int_equal(r.m->fwd.n_rows, LEN + 100);
 		if (leave) {

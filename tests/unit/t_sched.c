@@ -251,8 +251,8 @@ static void a_cancelled_job_ends_at_the_next_layer(void **st)
 	job = append(s, 100);
 	stays = append(other, 100);
 	r.e->chunk = 300;
-	assert_int_equal(engine_step(r.e, 1), 1); /* one layer of three */
-	assert_int_equal(r.e->batch.layer, 1);
+	assert_int_equal(engine_step(r.e, 1), 1); /* a fraction of a layer */
+	assert_int_equal(r.m->fwd.at, 1);
 	assert_int_equal(engine_poll(r.e, ev, 4), 0);
 	assert_int_equal(poll(&p, 1, 0), 0);
 	job_cancel(r.e, job);
