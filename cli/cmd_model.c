@@ -5,10 +5,12 @@
 
 #include "model.h"
 
+/* clang-format off: one a line */
 static const struct model_verb *const verbs[] = {
     &model_verb_inspect,  &model_verb_logits, &model_verb_generate,
-    &model_verb_tokenize, &model_verb_import,
+    &model_verb_tokenize, &model_verb_import, &model_verb_synth,
 };
+/* clang-format on */
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static void help(FILE *to, const struct model_verb *only)

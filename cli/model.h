@@ -16,7 +16,7 @@ struct model_verb {
 	const char *help; /* "  VERB FILE ...   what it does\n" and a line for each option */
 };
 extern const struct model_verb model_verb_inspect, model_verb_logits, model_verb_generate,
-    model_verb_tokenize, model_verb_import;
+    model_verb_tokenize, model_verb_import, model_verb_synth;
 
 /* ---- files ---- */
 #define MODEL_PARTS_MAX 64
