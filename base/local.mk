@@ -3,7 +3,7 @@ noinst_LIBRARIES += libbase.a
 libbase_a_SOURCES = base/span.h base/err.h base/err.c base/num.h base/cur.h base/buf.h base/buf.c \
 	base/fault.h base/fault.c base/arena.h base/arena.c base/log.h base/log.c base/clock.h \
 	base/secret.h base/id.h base/id.c base/io.h base/io.c base/hash.h base/hash.c base/sha256.c \
-	base/jsonw.h base/jsonw.c base/utf8.h base/utf8.c
+	base/jsonw.h base/jsonw.c base/utf8.h base/utf8.c base/split.h base/split.c
 libbase_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) $(SODIUM_CFLAGS)
 BASE_LIBS = libbase.a $(SODIUM_LIBS)
 

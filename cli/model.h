@@ -9,6 +9,7 @@
 
 #include "buf.h"
 #include "cli.h"
+#include "split.h"
 
 struct model_verb {
 	const char *name;
@@ -19,12 +20,11 @@ extern const struct model_verb model_verb_inspect, model_verb_logits, model_verb
     model_verb_tokenize, model_verb_import, model_verb_synth;
 
 /* ---- files ---- */
-#define MODEL_PARTS_MAX 64
 struct model_files {
-	int fd[MODEL_PARTS_MAX]; /* parts in order; one for a whole file */
+	int fd[SPLIT_MAX]; /* parts in order; one for a whole file */
 	unsigned n;
 };
-/* Opens a model file. X_OK, or an exit code after saying why. */
+/* Opens a model file; of a split model, named by any of its files, all. X_OK, or an exit code after saying why. */
 int model_files_open(const char *path, struct model_files *f);
 void model_files_close(struct model_files *f);
 /* For the verbs: what an error of the engine is to the shell, said with the file's name. */

@@ -56,7 +56,8 @@ static int verb_import(int argc, char **argv)
 	out = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	rc = out < 0 ? err_sys(&err, "%s", tmp) : copy_checked(files.fd[0], out, sha, &err);
 	if (rc == E_OK)
-		rc = model_plan(out, NULL, &plan, &err); /* it must be a model we can read, too */
+		rc = model_plan(&out, 1, NULL, &plan,
+				&err); /* it must be a model we can read, too */
 	if (rc == E_OK && rename(tmp, to) < 0)
 		rc = err_sys(&err, "rename to %s", to);
 	if (out >= 0)

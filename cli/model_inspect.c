@@ -38,7 +38,7 @@ static bool on_tensor(void *arg, const struct tensor_desc *t)
 	return true;
 }
 
-static int inspect_json(int fd, const struct model_plan *p, struct err *err)
+static int inspect_json(const struct model_files *f, const struct model_plan *p, struct err *err)
 {
 	const struct model_info *m = &p->info;
 	struct buf b = BUF_INIT(64u << 20);
@@ -66,7 +66,7 @@ static int inspect_json(int fd, const struct model_plan *p, struct err *err)
 	jw_kbool(&w, "starter", m->is_starter);
 	jw_key(&w, "tensors");
 	jw_arr(&w);
-	rc = model_each_tensor(fd, on_tensor, &l, err);
+	rc = model_each_tensor(f->fd, f->n, on_tensor, &l, err);
 	jw_end_arr(&w);
 	jw_kbool(&w, "tied_output", m->tied_output);
 	jw_kcstr(&w, "tokenizer", m->tokenizer);
@@ -80,7 +80,7 @@ static int inspect_json(int fd, const struct model_plan *p, struct err *err)
 	return rc;
 }
 
-static int inspect_table(int fd, const struct model_plan *p, struct err *err)
+static int inspect_table(const struct model_files *f, const struct model_plan *p, struct err *err)
 {
 	const struct model_info *m = &p->info;
 	struct listing l = {NULL};
@@ -99,7 +99,7 @@ static int inspect_table(int fd, const struct model_plan *p, struct err *err)
 	printf("memory      %.1f MB weights, %.1f MB at most while loading\n",
 	       (double)p->weights_bytes / 1e6, (double)p->peak_bytes / 1e6);
 	printf("tensors\n");
-	return model_each_tensor(fd, on_tensor, &l, err);
+	return model_each_tensor(f->fd, f->n, on_tensor, &l, err);
 }
 
 static int verb_inspect(int argc, char **argv)
@@ -116,10 +116,10 @@ static int verb_inspect(int argc, char **argv)
 		return rc ? rc : cli_fail(X_USAGE, "model inspect FILE");
 	if ((rc = model_files_open(pos[0], &files)) != X_OK)
 		return rc;
-	rc = model_plan(files.fd[0], NULL, &plan, &err);
+	rc = model_plan(files.fd, files.n, NULL, &plan, &err);
 	if (rc == E_OK)
-		rc = cli.out == OUT_JSON ? inspect_json(files.fd[0], &plan, &err)
-					 : inspect_table(files.fd[0], &plan, &err);
+		rc = cli.out == OUT_JSON ? inspect_json(&files, &plan, &err)
+					 : inspect_table(&files, &plan, &err);
 	model_files_close(&files);
 	return rc < 0 ? cli_fail(X_FAIL, "%s: %s", pos[0], err.text) : X_OK;
 }

@@ -1,6 +1,7 @@
 /* model_open.c - opens the files of a model for the verbs of `sallyport model`. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,9 +24,18 @@ static int open_one(const char *path, int *fd)
 
 int model_files_open(const char *path, struct model_files *f)
 {
-	int rc = open_one(path, &f->fd[0]);
+	unsigned n = split_count(path);
+	char part[4096];
+	int rc = X_OK;
 
-	f->n = rc == X_OK;
+	for (f->n = 0; f->n < n && rc == X_OK; f->n += rc == X_OK) {
+		if (split_path(path, f->n, part, sizeof(part)) < 0)
+			rc = cli_fail(X_USAGE, "the path is too long");
+		else
+			rc = open_one(part, &f->fd[f->n]);
+	}
+	if (rc != X_OK)
+		model_files_close(f);
 	return rc;
 }
 

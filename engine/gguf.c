@@ -230,10 +230,10 @@ static int check_overlap(const struct gguf *g, struct err *err)
 	return rc;
 }
 
-/* Sorts the tensors by name and writes g->order, the way back to the file's order. */
-static int sort_tensors(struct gguf *g, struct err *err)
+int gguf_sort_tensors(struct gguf *g, struct err *err)
 {
-	g->order = calloc(g->n_tensors + 1, sizeof(*g->order));
+	free(g->order);
+	g->order = calloc((size_t)g->n_tensors + 1, sizeof(*g->order));
 	if (!g->order)
 		return err_set(err, E_NOMEM, "no memory for %u tensors", g->n_tensors);
 	qsort(g->tensors, g->n_tensors, sizeof(*g->tensors), tensor_cmp);
@@ -316,7 +316,7 @@ static int parse_tensors(struct gguf *g, struct cur *c, struct err *err)
 			return rc;
 	if ((rc = check_overlap(g, err)) < 0)
 		return rc;
-	return sort_tensors(g, err);
+	return gguf_sort_tensors(g, err);
 }
 
 int gguf_parse(struct gguf *g, struct span file, struct err *err)
@@ -326,6 +326,7 @@ int gguf_parse(struct gguf *g, struct span file, struct err *err)
 
 	memset(g, 0, sizeof(*g));
 	g->file = file;
+	g->bytes = file.n;
 	if ((rc = parse_head(g, &c, err)) < 0 || (rc = parse_keys(g, &c, err)) < 0 ||
 	    (rc = parse_tensors(g, &c, err)) < 0)
 		gguf_free(g);

@@ -59,7 +59,8 @@ struct gguf_key {
 
 struct gguf_tensor {
 	struct span name;
-	uint32_t number;	      /* place in the file's list */
+	uint32_t number;	      /* place in the file's list; over all parts of a split model */
+	uint32_t part;		      /* which part of a split model it is in, from 0 */
 	enum gtype type;	      /* always a known one */
 	uint32_t n_dims;	      /* 1..4 */
 	uint64_t dims[GGUF_MAX_DIMS]; /* dims[0] = length of a row; 1 behind n_dims; none is 0 */
@@ -70,7 +71,8 @@ struct gguf_tensor {
 
 struct gguf {
 	uint32_t version;
-	struct span file; /* the whole region */
+	struct span file; /* the whole region; of a split model the first part's */
+	uint64_t bytes;	  /* of the file, of a split model all its parts */
 	uint32_t n_keys;
 	struct gguf_key *keys; /* sorted by name (bytes) */
 	uint32_t n_tensors;
@@ -83,6 +85,10 @@ struct gguf {
  * tensor (by its number, never by foreign bytes). On error *g is empty and needs no free. */
 int gguf_parse(struct gguf *g, struct span file, struct err *err);
 void gguf_free(struct gguf *g); /* takes the tables; a zeroed struct is fine; not the region */
+
+/* Sorts the tensors by name and fills g->order from their numbers, as gguf_parse() does; for tables
+ * put together from several files. E_FORMAT when two have the same name, E_NOMEM. */
+int gguf_sort_tensors(struct gguf *g, struct err *err);
 
 /* NULL when absent. */
 const struct gguf_key *gguf_find(const struct gguf *g, const char *key);

@@ -107,8 +107,6 @@ static int refuse_unknown(const struct gguf *g, struct err *err)
 		return err_set(err, E_UNSUPPORTED,
 			       "llama.rope.scaling.type other than none is not supported "
 			       "(Llama 3.1 scales by rope_freqs.weight)");
-	if (gguf_find(g, "split.count"))
-		return err_set(err, E_UNSUPPORTED, "split files are not supported yet");
 	return 0;
 }
 
@@ -138,7 +136,7 @@ static int read_tensors(const struct gguf *g, struct model_info *info, struct er
 
 		if (add_u64(info->params, t->elems, &info->params))
 			return err_set(err, E_RANGE, "too many parameters");
-		by_type[t->type] += t->data.n; /* sum <= size of the file */
+		by_type[t->type] += t->data.n; /* sum <= size of the files */
 		if (by_type[t->type] > by_type[most])
 			most = t->type;
 	}
@@ -189,7 +187,7 @@ int info_read(const struct gguf *g, const struct model_opts *o, struct model_inf
 	gguf_bool(g, "sallyport.starter", &info->is_starter);
 	if (gguf_str(g, "tokenizer.chat_template", &s))
 		sha256(s, info->template_sha256);
-	info->file_bytes = g->file.n;
+	info->file_bytes = g->bytes;
 	/* K and V, F16 (F32 in F32 models): bounded by 1024 layers x 1024 heads x 1024 */
 	info->kv_bytes_per_token = 4ull * info->n_layer * info->n_head_kv * info->head_dim;
 	if (strcmp(info->quant, "F32") == 0)

@@ -19,7 +19,7 @@ static void model_free(struct model *m)
 	tok_free(m->tok);
 	free(m->logits);
 	free(m->hidden);
-	gguf_unmap(&m->map);
+	parts_close(&m->parts);
 	free(m);
 }
 
@@ -50,15 +50,10 @@ int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const stru
 	struct gguf g = {0};
 	int rc;
 
-	if (nfds != 1)
-		return err_set(err, E_UNSUPPORTED, "%u files: split models are not supported",
-			       nfds);
 	if (!(m = calloc(1, sizeof(*m))))
 		return err_set(err, E_NOMEM, "model");
 	m->vocab_only = o && o->vocab_only;
-	if ((rc = gguf_map(fds[0], &m->map, err)) < 0)
-		goto out;
-	if ((rc = gguf_parse(&g, m->map.bytes, err)) < 0)
+	if ((rc = parts_open(&m->parts, fds, nfds, &g, err)) < 0)
 		goto out;
 	if (!progress(o, 100)) {
 		rc = err_set(err, E_CANCELLED, "cancelled");

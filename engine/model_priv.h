@@ -4,7 +4,7 @@
 
 #include "engine.h"
 #include "fwd.h"
-#include "gguf.h"
+#include "parts.h"
 #include "tok.h"
 #include "weights.h"
 
@@ -13,7 +13,7 @@ struct model {
 	struct tok *tok; /* owned */
 	/* what follows belongs to the forward pass; empty when vocab_only */
 	struct model *next; /* of the engine */
-	struct gguf_map map;
+	struct parts parts;
 	struct weights weights;
 	struct kv_class kv16, kv32;
 	struct fwd fwd;

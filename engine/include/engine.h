@@ -56,8 +56,9 @@ struct model_opts {
 	engine_progress progress;
 	void *progress_arg;
 };
-/* Loads a GGUF v2/v3 from nfds descriptors (1 now; split files later), mapped read-only. The
- * descriptors stay the caller's and may be closed after return. */
+/* Loads a GGUF v2/v3 from nfds descriptors, mapped read-only: one file, or all parts of a split
+ * model in any order (at most 64). The descriptors stay the caller's and may be closed after
+ * return. */
 int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const struct model_opts *o,
 		     struct model **m, struct err *err);
 /* Takes m. E_BUSY while a sequence of it lives. */
@@ -83,18 +84,22 @@ struct model_plan {
 	uint64_t weights_bytes, kv_bytes_per_token, kv_bytes_full_context, peak_bytes;
 	struct model_info info;
 };
-/* Reads only headers of a file and says what loading would need. */
-int model_plan(int fd, const struct model_opts *o, struct model_plan *plan, struct err *err);
+/* Reads only headers of the files (as engine_model_add takes them) and says what loading would
+ * need. */
+int model_plan(const int *fds, unsigned nfds, const struct model_opts *o, struct model_plan *plan,
+	       struct err *err);
 
 /* One line per tensor / metadata key for `model inspect`. Return false to stop. */
 struct tensor_desc {
 	struct span name;
 	const char *type; /* "Q8_0" */
 	uint32_t n_dims;
-	uint64_t dims[4], bytes, offset;
+	uint64_t dims[4], bytes, offset; /* offset: in its file */
+	uint32_t part;			 /* of a split model, from 0 */
 };
 typedef bool (*model_tensor_fn)(void *arg, const struct tensor_desc *t);
-int model_each_tensor(int fd, model_tensor_fn fn, void *arg, struct err *err);
+int model_each_tensor(const int *fds, unsigned nfds, model_tensor_fn fn, void *arg,
+		      struct err *err);
 
 /* ---- tokens ---- */
 /* put BOS first; parse special tokens in the text; the text goes on where an earlier one ended (no

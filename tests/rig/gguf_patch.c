@@ -32,7 +32,7 @@ static bool find(int fd, const char *name, struct tensor_desc *t)
 {
 	struct sought w = {.name = name};
 
-	model_each_tensor(fd, look, &w, NULL);
+	model_each_tensor(&fd, 1, look, &w, NULL);
 	*t = w.t;
 	return w.found;
 }

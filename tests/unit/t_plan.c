@@ -54,7 +54,7 @@ static int plan(struct ggufb *b, const struct model_opts *o, struct model_plan *
 	gb_finish(b, &f);
 	gb_free(b);
 	fd = file_of(&f);
-	rc = model_plan(fd, o, p, err);
+	rc = model_plan(&fd, 1, o, p, err);
 	close(fd);
 	buf_free(&f);
 	return rc;
@@ -142,7 +142,7 @@ static void arithmetic_nobody_wrote_is_refused(void **state)
 	assert_refused(&b, E_UNSUPPORTED, "rotary");
 	start(&b, &good);
 	gb_u32(&b, "split.count", 2);
-	assert_refused(&b, E_UNSUPPORTED, "split");
+	assert_refused(&b, E_FORMAT, "one part of 2");
 	start(&b, &good);
 	gb_f32(&b, "llama.rope.freq_base", __builtin_nanf(""));
 	assert_refused(&b, E_RANGE, "freq_base");
@@ -195,7 +195,7 @@ static void tensors_are_listed_in_the_order_of_the_file(void **state)
 	gb_finish(&b, &f);
 	gb_free(&b);
 	fd = file_of(&f);
-	assert_int_equal(model_each_tensor(fd, count, &n, NULL), 0);
+	assert_int_equal(model_each_tensor(&fd, 1, count, &n, NULL), 0);
 	assert_int_equal(n, 2);
 	close(fd);
 	buf_free(&f);
@@ -211,7 +211,7 @@ static void public_models_have_plans(void **state)
 	if (!shared_file("data/models/stories260K/stories260K.f32.gguf", &f))
 		skip();
 	fd = file_of(&f);
-	assert_int_equal(model_plan(fd, &o, &p, NULL), 0);
+	assert_int_equal(model_plan(&fd, 1, &o, &p, NULL), 0);
 	close(fd);
 	assert_int_equal(p.info.n_layer, 5);
 	assert_int_equal(p.info.head_dim, 8);
@@ -221,7 +221,7 @@ static void public_models_have_plans(void **state)
 	buf_free(&f);
 	assert_true(shared_file("data/goldens/nano-q4_k_m.gguf", &f));
 	fd = file_of(&f);
-	assert_int_equal(model_plan(fd, &o, &p, NULL), 0);
+	assert_int_equal(model_plan(&fd, 1, &o, &p, NULL), 0);
 	close(fd);
 	assert_string_equal(p.info.quant, "Q4_K");
 	assert_string_equal(p.info.pre, "llama-bpe");
