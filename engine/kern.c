@@ -1,5 +1,5 @@
 /* kern.c - which kernel tables this build has and this CPU can run. */
-#include "kernels.h"
+#include "kern_avx512.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -7,6 +7,8 @@
 /* Best first; a base behind those that name it. */
 static const struct kernels *const all[] = {
 #if defined(__x86_64__)
+    &kern_avx512bf16,
+    &kern_avx512,
     &kern_avx2,
 #endif
     &kern_portable,
