@@ -5,10 +5,16 @@
 
 #include "model.h"
 
-/* clang-format off: one a line */
+/* one a line, so that additions do not meet */
+/* clang-format off */
 static const struct model_verb *const verbs[] = {
-    &model_verb_inspect,  &model_verb_logits, &model_verb_generate,
-    &model_verb_tokenize, &model_verb_import, &model_verb_synth,
+	&model_verb_inspect,
+	&model_verb_logits,
+	&model_verb_generate,
+	&model_verb_tokenize,
+	&model_verb_import,
+	&model_verb_synth,
+	&model_verb_bench,
 };
 /* clang-format on */
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -16,8 +16,13 @@ struct model_verb {
 	int (*fn)(int argc, char **argv); /* an exit code; argv[1] is the verb */
 	const char *help; /* "  VERB FILE ...   what it does\n" and a line for each option */
 };
-extern const struct model_verb model_verb_inspect, model_verb_logits, model_verb_generate,
-    model_verb_tokenize, model_verb_import, model_verb_synth;
+extern const struct model_verb model_verb_inspect;
+extern const struct model_verb model_verb_logits;
+extern const struct model_verb model_verb_generate;
+extern const struct model_verb model_verb_tokenize;
+extern const struct model_verb model_verb_import;
+extern const struct model_verb model_verb_synth;
+extern const struct model_verb model_verb_bench;
 
 /* ---- files ---- */
 struct model_files {

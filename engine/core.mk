@@ -8,7 +8,7 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/matmul.h \
 	engine/matmul.c engine/fwd.h engine/fwd.c engine/attn.c engine/engine_priv.h engine/events.c \
 	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
-	engine/model.c engine/tools.c
+	engine/model.c engine/tools.c engine/rates.c
 
 if HAVE_CMOCKA
 ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64.c \

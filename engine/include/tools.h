@@ -30,4 +30,14 @@ int tool_generate(const int *fds, unsigned nfds, const int32_t *ids, size_t n, u
 		  size_t *n_out, char **text, size_t *n_text, struct tool_timing *timing,
 		  struct err *err);
 
+/* What this machine does at most with so many threads: bytes a second read from memory, and
+ * operations a second (a multiplication or an addition is one) of the products of a prompt in a
+ * kernel path, out of the level 2 cache. Takes about `seconds`. E_UNSUPPORTED: no such path. */
+struct tool_rates {
+	const char *kernel; /* the path's name; static */
+	double read_bytes, mul_flops;
+};
+int tool_rates(const char *kernel, uint32_t threads, double seconds, struct tool_rates *out,
+	       struct err *err);
+
 #endif
