@@ -287,7 +287,7 @@ int bench_all(const struct model_files *f, const struct bench_args *a, struct be
 	struct run_load load;
 	int rc;
 
-	if ((rc = model_plan(f->fd[0], NULL, &plan, err)) < 0 ||
+	if ((rc = model_plan(f->fd, f->n, NULL, &plan, err)) < 0 ||
 	    (rc = run_cost(f, &out->cost, err)) < 0)
 		return rc;
 	out->info = plan.info;

@@ -141,7 +141,7 @@ int run_cost(const struct model_files *f, struct run_cost *out, struct err *err)
 	int rc;
 
 	*out = (struct run_cost){0};
-	if ((rc = model_each_tensor(f->fd[0], on_tensor, &s, err)) < 0)
+	if ((rc = model_each_tensor(f->fd, f->n, on_tensor, &s, err)) < 0)
 		return rc;
 	out->decode_bytes += s.out_bytes ? s.out_bytes : s.embd_bytes;
 	out->head_params = s.out_params ? s.out_params : s.embd_params;
