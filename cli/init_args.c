@@ -13,6 +13,7 @@
 #include "init.h"
 #include "io.h"
 #include "policy_file.h"
+#include "split.h"
 
 #define POLICY_MAX (1u << 20)
 
@@ -143,7 +144,7 @@ static int read_officers(const struct init_words *w, struct realm_plan *p)
 	return X_OK;
 }
 
-static int file_sha256(const char *path, uint8_t out[32])
+static int one_sha256(const char *path, uint8_t out[32])
 {
 	crypto_hash_sha256_state st;
 	static uint8_t chunk[1 << 16];
@@ -163,6 +164,23 @@ static int file_sha256(const char *path, uint8_t out[32])
 	crypto_hash_sha256_final(&st, out);
 	close(fd);
 	return n < 0 ? cli_fail(X_USAGE, "%s is no readable, filled file", path) : X_OK;
+}
+
+/* The digest the model goes by; of a split one, named by any of its files, over all of them. */
+static int model_sha256(const char *path, uint8_t out[32])
+{
+	unsigned n = split_count(path);
+	uint8_t sha[SPLIT_MAX][32];
+	char part[PATH_MAX + 8];
+	int rc = X_OK;
+
+	for (unsigned i = 0; i < n && rc == X_OK; i++) {
+		split_path(path, i, part, sizeof(part)); /* as long as path */
+		rc = one_sha256(part, sha[i]);
+	}
+	if (rc == X_OK)
+		split_digest((const uint8_t(*)[32])sha, n, out);
+	return rc;
 }
 
 /* NAME=FILE:chat,guard. The configuration allows fewer characters in a label than settings do. */
@@ -195,7 +213,7 @@ static int read_model(const char *arg, struct realm_plan *p)
 		return cli_fail(X_USAGE, "--model: the path is too long");
 	rc = absolute("--model", path, p->model_file[p->gen.settings.n_models]);
 	if (rc == X_OK)
-		rc = file_sha256(path, m->sha256);
+		rc = model_sha256(path, m->sha256);
 	p->gen.settings.n_models++;
 	return rc;
 }

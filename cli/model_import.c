@@ -1,5 +1,6 @@
 /* model_import.c - copies a model file in after checking its digest. */
 #include <fcntl.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,11 +10,10 @@
 #include "io.h"
 #include "model.h"
 
-static int copy_checked(int from, int to, const char *want, struct err *err)
+static int copy(int from, int to, uint8_t sha[32], struct err *err)
 {
 	crypto_hash_sha256_state st;
-	unsigned char chunk[65536], sum[32];
-	char hex[65];
+	static unsigned char chunk[65536];
 	ssize_t n;
 	int rc = E_OK;
 
@@ -24,50 +24,97 @@ static int copy_checked(int from, int to, const char *want, struct err *err)
 		crypto_hash_sha256_update(&st, chunk, (unsigned long long)n);
 		rc = io_write_all(to, chunk, (size_t)n, err);
 	}
-	crypto_hash_sha256_final(&st, sum);
-	sodium_bin2hex(hex, sizeof(hex), sum, sizeof(sum));
-	if (rc == E_OK && strcmp(hex, want) != 0)
-		rc = err_set(err, E_CRYPTO, "SHA-256 is %s, not what was promised", hex);
+	crypto_hash_sha256_final(&st, sha);
 	if (rc == E_OK && fsync(to) < 0)
 		rc = err_sys(err, "fsync");
 	return rc;
 }
 
+struct import {
+	const char *base, *folder; /* name of a file of the model; where to */
+	struct model_files from;
+	int out[SPLIT_MAX];
+	unsigned n; /* files made so far */
+};
+
+static int place(const struct import *im, unsigned i, const char *tail, char *out, size_t size)
+{
+	char name[NAME_MAX + 1];
+
+	if (split_path(im->base, i, name, sizeof(name)) < 0 ||
+	    (size_t)snprintf(out, size, "%s/%s%s", im->folder, name, tail) >= size)
+		return E_RANGE;
+	return E_OK;
+}
+
+/* All files to .part ones, checked together: a model they must be, and the one promised. */
+static int copy_checked(struct import *im, const char *want, struct model_plan *plan,
+			struct err *err)
+{
+	uint8_t sha[SPLIT_MAX][32], sum[32];
+	char tmp[4096], hex[65];
+	int rc = E_OK;
+
+	while (rc == E_OK && im->n < im->from.n) {
+		if (place(im, im->n, ".part", tmp, sizeof(tmp)) < 0)
+			return err_set(err, E_RANGE, "the path is too long");
+		im->out[im->n] =
+		    open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+		if (im->out[im->n] < 0)
+			return err_sys(err, "%s", tmp);
+		rc = copy(im->from.fd[im->n], im->out[im->n], sha[im->n], err);
+		im->n++;
+	}
+	if (rc < 0)
+		return rc;
+	split_digest((const uint8_t(*)[32])sha, im->n, sum);
+	sodium_bin2hex(hex, sizeof(hex), sum, sizeof(sum));
+	if (strcmp(hex, want) != 0)
+		return err_set(err, E_CRYPTO, "SHA-256 is %s, not what was promised", hex);
+	return model_plan(im->out, im->n, NULL, plan, err);
+}
+
+/* The copies get their names, or go. */
+static int finish(struct import *im, int rc, struct err *err)
+{
+	char tmp[4096], to[4096];
+
+	for (unsigned i = 0; i < im->n; i++) {
+		close(im->out[i]);
+		if (place(im, i, ".part", tmp, sizeof(tmp)) < 0 ||
+		    place(im, i, "", to, sizeof(to)) < 0)
+			continue;
+		if (rc == E_OK && rename(tmp, to) < 0)
+			rc = err_sys(err, "rename to %s", to);
+		if (rc < 0)
+			unlink(tmp);
+	}
+	return rc;
+}
+
 static int verb_import(int argc, char **argv)
 {
-	const char *sha = NULL, *folder = NULL, *pos[1], *base;
+	const char *sha = NULL, *pos[1];
+	struct import im = {0};
 	const struct opt opts[] = {
-	    {"sha256", false, &sha, NULL, 0}, {"to", false, &folder, NULL, 0}, {0}};
-	char to[4096], tmp[4104];
+	    {"sha256", false, &sha, NULL, 0}, {"to", false, &im.folder, NULL, 0}, {0}};
 	struct err err = {0};
 	struct model_plan plan;
 	unsigned npos;
-	struct model_files files;
-	int out, rc = cli_opts(argc, argv, opts, pos, 1, &npos);
+	int rc = cli_opts(argc, argv, opts, pos, 1, &npos);
 
-	if (rc != X_OK || npos != 1 || sha == NULL || folder == NULL || strlen(sha) != 64)
+	if (rc != X_OK || npos != 1 || sha == NULL || im.folder == NULL || strlen(sha) != 64)
 		return rc ? rc : cli_fail(X_USAGE, "model import FILE --sha256 HEX --to FOLDER");
-	base = strrchr(pos[0], '/') ? strrchr(pos[0], '/') + 1 : pos[0];
-	if (snprintf(to, sizeof(to), "%s/%s", folder, base) >= (int)sizeof(to))
-		return cli_fail(X_USAGE, "the path is too long");
-	snprintf(tmp, sizeof(tmp), "%s.part", to);
-	if ((rc = model_files_open(pos[0], &files)) != X_OK)
+	im.base = strrchr(pos[0], '/') ? strrchr(pos[0], '/') + 1 : pos[0];
+	if ((rc = model_files_open(pos[0], &im.from)) != X_OK)
 		return rc;
-	out = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	rc = out < 0 ? err_sys(&err, "%s", tmp) : copy_checked(files.fd[0], out, sha, &err);
-	if (rc == E_OK)
-		rc = model_plan(&out, 1, NULL, &plan,
-				&err); /* it must be a model we can read, too */
-	if (rc == E_OK && rename(tmp, to) < 0)
-		rc = err_sys(&err, "rename to %s", to);
-	if (out >= 0)
-		close(out);
-	model_files_close(&files);
-	if (rc < 0) {
-		unlink(tmp);
+	rc = copy_checked(&im, sha, &plan, &err);
+	rc = finish(&im, rc, &err);
+	model_files_close(&im.from);
+	if (rc < 0)
 		return cli_fail(X_FAIL, "%s: %s", pos[0], err.text);
-	}
-	printf("imported %s (%s, %s)\nsha256 %s\n", to, plan.info.name, plan.info.quant, sha);
+	printf("imported %s/%s (%s, %s)\nsha256 %s\n", im.folder, im.base, plan.info.name,
+	       plan.info.quant, sha);
 	return X_OK;
 }
 

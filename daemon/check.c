@@ -49,7 +49,9 @@ static int check_models(const struct conf *c, const struct super_files *f)
 	for (unsigned i = 0; i < c->n_models; i++) {
 		err.text[0] = '\0';
 		snprintf(what, sizeof(what), "model \"%s\"", c->model[i].name);
-		bad |= say(model_plan(&f->model[i], 1, &o, &plan, &err) == E_OK, what, err.text);
+		bad |= say(
+		    model_plan(f->model[i], split_count(c->model[i].file), &o, &plan, &err) == E_OK,
+		    what, err.text);
 	}
 	return bad;
 }

@@ -53,7 +53,8 @@ void eng_free(struct eng *g)
 	guard_free(g->guard);
 	engine_close(g->e);
 	for (unsigned i = 0; i < g->n_files; i++)
-		close(g->file[i].fd);
+		while (g->file[i].n)
+			close(g->file[i].fd[--g->file[i].n]);
 	if (g->policy_fd >= 0)
 		close(g->policy_fd);
 	free(g);
@@ -68,30 +69,52 @@ static bool same_file(int a, int b)
 	       x.st_mtim.tv_sec == y.st_mtim.tv_sec && x.st_mtim.tv_nsec == y.st_mtim.tv_nsec;
 }
 
+/* "model:NAME" or, of a split model, "model:NAME/2" and so on behind it. */
+static struct eng_file *file_named(struct eng *g, const char *name, unsigned *part)
+{
+	const char *slash = strchr(name, '/');
+	size_t n = slash ? (size_t)(slash - name) : strlen(name);
+	struct eng_file *f;
+
+	*part = 0;
+	for (const char *d = slash ? slash + 1 : ""; *d >= '0' && *d <= '9' && *part < 100; d++)
+		*part = *part * 10 + (unsigned)(*d - '0');
+	*part -= *part > 0;
+	for (unsigned i = 0; i < g->n_files; i++)
+		if (strlen(g->file[i].name) == n && memcmp(g->file[i].name, name, n) == 0)
+			return &g->file[i];
+	if (g->n_files == ENG_FILES || n >= sizeof(f->name))
+		return NULL;
+	f = &g->file[g->n_files++];
+	memcpy(f->name, name, n);
+	return f;
+}
+
 void eng_file(struct eng *g, const char *name, int fd)
 {
+	struct eng_file *f;
+	unsigned part;
+
 	if (strcmp(name, "policy") == 0) {
 		if (g->policy_fd >= 0)
 			close(g->policy_fd);
 		g->policy_fd = fd;
 		return;
 	}
-	for (unsigned i = 0; i < g->n_files; i++)
-		if (strcmp(g->file[i].name, name) == 0) {
-			if (!same_file(g->file[i].fd, fd)) {
-				g->file[i].hashed = false;
-				g->file[i].m = NULL; /* what was loaded stays the engine's */
-			}
-			close(g->file[i].fd);
-			g->file[i].fd = fd;
-			return;
-		}
-	if (g->n_files == ENG_FILES || strlen(name) >= sizeof(g->file[0].name)) {
+	f = file_named(g, name, &part);
+	if (f == NULL || part > f->n || part >= SPLIT_MAX) {
 		close(fd);
 		return;
 	}
-	g->file[g->n_files].fd = fd;
-	strcpy(g->file[g->n_files++].name, name);
+	if (part == f->n || !same_file(f->fd[part], fd)) {
+		f->hashed = false;
+		f->m = NULL; /* what was loaded stays the engine's */
+	}
+	if (part < f->n)
+		close(f->fd[part]);
+	else
+		f->n++;
+	f->fd[part] = fd;
 }
 
 unsigned eng_open(const struct eng *g)

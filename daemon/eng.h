@@ -25,6 +25,7 @@
 #include "reasons.h"
 #include "release.h"
 #include "scan.h"
+#include "split.h"
 
 #define ENG_CHOICES 16
 #define ENG_MODELS 16
@@ -146,11 +147,12 @@ struct eng_model {
 	enum chat_format format;
 };
 
-struct eng_file {
+struct eng_file { /* of one model */
 	char name[80];
-	int fd;
+	int fd[SPLIT_MAX]; /* its parts in order */
+	unsigned n;
 	bool hashed;
-	uint8_t sha[32];
+	uint8_t sha[32]; /* split_digest() */
 	struct model *m; /* loaded from it */
 };
 

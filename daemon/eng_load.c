@@ -29,12 +29,23 @@ static int hash_file(int fd, uint8_t out[32])
 	return n < 0 ? E_IO : 0;
 }
 
+static bool hash_model(struct eng_file *f)
+{
+	uint8_t sha[SPLIT_MAX][32];
+
+	for (unsigned i = 0; i < f->n; i++)
+		if (hash_file(f->fd[i], sha[i]) != 0)
+			return false;
+	split_digest((const uint8_t(*)[32])sha, f->n, f->sha);
+	return f->n > 0;
+}
+
 static struct eng_file *file_of(struct eng *g, const uint8_t sha[32])
 {
 	for (unsigned i = 0; i < g->n_files; i++) {
 		struct eng_file *f = &g->file[i];
 
-		if (!f->hashed && hash_file(f->fd, f->sha) == 0)
+		if (!f->hashed && hash_model(f))
 			f->hashed = true;
 		if (f->hashed && memcmp(f->sha, sha, 32) == 0)
 			return f;
@@ -61,7 +72,7 @@ static int load(struct eng *g, struct eng_model *em, struct err *err)
 	if (f == NULL)
 		return err_set(err, E_NOTFOUND, "no file has this digest");
 	if (f->m == NULL) {
-		rc = engine_model_add(g->e, &f->fd, 1, &o, &f->m, err);
+		rc = engine_model_add(g->e, f->fd, f->n, &o, &f->m, err);
 		if (rc != 0)
 			return rc;
 	}

@@ -13,9 +13,10 @@
 #include "io.h"
 #include "log.h"
 #include "sandbox.h"
+#include "split.h"
 
 #define CONTROL_FD 3
-#define FILES_MAX 64
+#define FILES_MAX (CONF_MODELS * SPLIT_MAX + 16)
 #define CONF_MAX (256 * 1024)
 #define QUEUE_DATA (8u << 20)
 #define QUEUE_CTRL (1u << 20)

@@ -67,7 +67,12 @@ static void give_files(struct super *s, struct proc *p)
 	case R_ENGINE:
 		for (unsigned i = 0; i < s->conf.n_models; i++) {
 			snprintf(name, sizeof(name), "model:%s", s->conf.model[i].name);
-			proc_file(p, name, f->model[i]);
+			proc_file(p, name, f->model[i][0]);
+			for (unsigned k = 1; k < SPLIT_MAX && f->model[i][k] >= 0; k++) {
+				snprintf(name, sizeof(name), "model:%s/%u", s->conf.model[i].name,
+					 k + 1);
+				proc_file(p, name, f->model[i][k]);
+			}
 		}
 		proc_file(p, "policy", f->policy);
 		break;

@@ -81,8 +81,16 @@ static int open_models(const struct conf *c, struct super_files *f, struct err *
 {
 	int rc = E_OK;
 
-	for (unsigned i = 0; i < c->n_models && rc == E_OK; i++)
-		rc = open_as("[model] file", c->model[i].file, O_RDONLY, &f->model[i], err);
+	char path[CONF_PATH + 8];
+
+	for (unsigned i = 0; i < c->n_models; i++) {
+		unsigned n = split_count(c->model[i].file);
+
+		for (unsigned k = 0; k < n && rc == E_OK; k++) {
+			split_path(c->model[i].file, k, path, sizeof(path)); /* as long as it */
+			rc = open_as("[model] file", path, O_RDONLY, &f->model[i][k], err);
+		}
+	}
 	return rc;
 }
 
