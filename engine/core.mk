@@ -9,6 +9,8 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/matmul.c engine/fwd.h engine/fwd.c engine/attn.c engine/engine_priv.h engine/events.c \
 	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
 	engine/model.c engine/tools.c engine/rates.c
+# the scheduler's
+ENGINE_CORE_SOURCES += engine/heap.h engine/heap.c engine/sched.h engine/sched.c engine/build.c
 
 if HAVE_CMOCKA
 ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64.c \

@@ -51,7 +51,7 @@ void engine_close(struct engine *e)
 	events_close(e);
 	batch_close(e);
 	pool_close(e->pool);
-	free(e->cand);
+	heap_free(&e->deadlines);
 	if (e->wake_fd >= 0)
 		close(e->wake_fd);
 	pthread_mutex_destroy(&e->lock);
@@ -72,30 +72,38 @@ void engine_stats(const struct engine *e, struct engine_stats *out)
 	    (e->kv.used + e->kv.promised + ENGINE_KV_UNIT - 1) / ENGINE_KV_UNIT;
 }
 
-/* True when somebody called job_cancel() or engine_wake() since; the descriptor is quiet again. */
-static bool woken(struct engine *e)
+/* The descriptor is quiet again, before anything is looked at. */
+static void hear(struct engine *e)
 {
 	uint64_t n;
 
-	return read(e->wake_fd, &n, sizeof(n)) == (ssize_t)sizeof(n);
+	atomic_store(&e->wake_seen, false);
+	if (read(e->wake_fd, &n, sizeof(n)) < 0) {
+		/* EAGAIN: nobody called */
+	}
 }
 
 int engine_step(struct engine *e, uint64_t budget_ns)
 {
 	uint64_t start = clock_mono_ns();
 
-	woken(e);
+	hear(e);
 	for (;;) {
+		struct batch *b;
+
 		jobs_cancel(e);
-		if (e->batch.stage == BATCH_NONE && !batch_build(e))
+		jobs_late(e);
+		b = batch_next(e);
+		if (!b)
 			return batch_runnable(e);
-		batch_advance(e);
+		batch_advance(e, b);
 		if (atomic_load(&e->cancel_seen)) {
 			jobs_cancel(e);
 			return batch_runnable(e);
 		}
-		if (budget_ns ? clock_mono_ns() - start >= budget_ns
-			      : e->batch.stage == BATCH_NONE || woken(e))
+		if (atomic_load(&e->wake_seen))
+			return batch_runnable(e);
+		if (budget_ns ? clock_mono_ns() - start >= budget_ns : b->stage == BATCH_NONE)
 			return batch_runnable(e);
 	}
 }

@@ -12,10 +12,12 @@
 
 #define HEAD_ROWS 16 /* output rows computed at once: a border lies between such groups */
 #define MAX_BATCH_ROWS 512
+#define URGENT_ROWS 128	    /* of a guard's batch beside a resting one of the same model */
 #define MIN_CHUNK 16
-#define CHUNK_NS 30000000u	   /* a batch shall take about so long */
-#define QUANTUM 32		   /* prompt tokens a group gets before others are asked again */
-#define JOB_BUCKETS 1024	   /* a power of two */
+#define CHUNK_NS 90000000u  /* the prompt rows of a batch shall take about so long */
+#define ALONE_NS 400000000u /* likewise where nobody else has anything to do */
+#define GROUP_BUCKETS 1024  /* powers of two */
+#define JOB_BUCKETS 1024
 #define MAX_ROW_BYTES (1ull << 30) /* of one job's wanted rows */
 
 enum job_kind { JOB_APPEND, JOB_GENERATE };
@@ -39,6 +41,7 @@ struct job {
 	/* append */
 	int32_t *ids;
 	uint32_t n_ids, done; /* done: computed and in the sequence */
+	uint64_t since;	      /* its lane's work when it came first in its sequence, + 1 */
 	enum want_rows want;
 	bool all_rows;
 	int32_t *row_ids; /* WANT_LOGITS */
@@ -49,17 +52,12 @@ struct job {
 	struct sampler sampler;
 	mask_hook hook;
 	void *hook_arg;
-	uint64_t *allow, deadline_ns;
+	uint64_t *allow;
+	struct hnode late; /* of the engine's deadlines; key: CLOCK_MONOTONIC */
 	int32_t *tokens, *end_ids, *stop_ids; /* tokens: generated so far, for the hook */
 	uint32_t max_new, n_tokens, n_end, n_stop;
 	bool feed;		       /* tokens[n_tokens - 1] must still be computed */
 	struct evnode rows_ev, end_ev; /* so that ending never needs memory */
-};
-
-struct group { /* of sequences, for fairness */
-	struct group *next;
-	uint64_t id, served; /* tokens */
-	uint32_t seqs, busy; /* living; having jobs */
 };
 
 struct seq {
@@ -67,8 +65,12 @@ struct seq {
 	struct model *m;
 	struct seq_cfg cfg;
 	struct group *group;
-	struct seq *prev, *next;	   /* all of the engine */
-	struct seq *busy_prev, *busy_next; /* those that have jobs */
+	struct seq *prev, *next; /* all of the engine */
+	struct hnode prompt;	 /* of group->prompts */
+	struct link gen;	 /* of group->gens */
+	enum queued queued;
+	struct batch *flight; /* it has rows or a draw in this batch: parts[part] */
+	uint32_t part;
 	struct kv_class *kv;
 	struct kv_page **pages; /* room for kv_pages_for(max_tokens) */
 	uint32_t n_pages, promised, len;
@@ -76,17 +78,17 @@ struct seq {
 	bool hidden_ok;
 	uint32_t credit, events; /* events: waiting in the queue */
 	uint32_t take;		 /* rows it gets in the batch being built */
-	uint64_t last_batch;
 	struct job *jobs, **jobs_end;
 };
 
-struct part { /* of a batch: rows of one job */
-	struct job *job;
+struct part { /* of a batch: rows of one sequence's first job; class P before class D (pack.h) */
+	struct seq *seq; /* NULL: it has left the batch */
+	struct job *job; /* NULL: its rows shall go */
 	uint32_t first, n; /* rows; n 0: a generation whose hidden state is already there */
 };
 
 struct head { /* a row of output */
-	struct job *job;
+	struct job *job; /* NULL: nobody wants it any more */
 	const float *hidden;
 	uint32_t row; /* of an append job's wanted rows */
 };
@@ -95,10 +97,14 @@ enum stage { BATCH_NONE, BATCH_LAYERS, BATCH_HEADS };
 struct batch {
 	enum stage stage;
 	struct model *m;
+	struct fwd *fwd; /* its activations: the model's, or its second ones */
+	float *hidden;	 /* fwd->max_rows x n_embd */
 	struct part *parts; /* MAX_BATCH_ROWS */
-	struct head *heads; /* MAX_BATCH_ROWS */
-	uint32_t n_parts, n_heads, head;
-	uint32_t n_rows;   /* at its start */
+	struct head *heads; /* 2 * MAX_BATCH_ROWS: wanted rows, and a draw behind each prompt */
+	struct seq **pick;  /* MAX_BATCH_ROWS */
+	uint32_t n_parts, n_live, n_heads, head;
+	bool thin; /* some parts' rows must go before the next fraction */
+	uint32_t rows, prompt_rows, gens; /* at its start */
 	uint64_t spent_ns; /* computing */
 };
 
@@ -107,18 +113,19 @@ struct engine {
 	struct pool *pool;
 	struct kv kv;
 	struct model *models;
-	struct group *groups;
-	struct seq *seqs, *busy;
-	struct seq **cand; /* room for every sequence: who may run next */
-	size_t cand_cap;
-	struct batch batch;
-	uint64_t next_job, batches;
+	struct group *groups[GROUP_BUCKETS];
+	struct seq *seqs;
+	struct heap deadlines; /* jobs */
+	struct batch batch;    /* the one in flight */
+	struct batch urgent;   /* the guards' in flight: while it lasts the other one rests */
+	uint64_t next_job, batches, turns, visits; /* batches: those that are no guards' */
+	uint32_t n_groups, n_busy, n_ready; /* n_busy: sequences with jobs; n_ready: queued */
 	uint32_t chunk;				 /* rows of a batch; 0 = by time (tests set it) */
 	struct evnode *ev_first, **ev_end;	 /* to be polled */
 	struct evnode *given_first, **given_end; /* recycled by the next poll */
 	struct engine_stats stats;
 	int wake_fd;
-	atomic_bool cancel_seen;
+	atomic_bool cancel_seen, wake_seen;
 	pthread_mutex_t lock;
 	struct job *buckets[JOB_BUCKETS], *cancel_list;
 };
@@ -131,6 +138,7 @@ void job_fail(struct job *j, int code, const char *why); /* why: static */
 void job_free(struct job *j);				 /* not started, or off its sequence */
 void job_discard(struct job *j);			 /* off its sequence, without an event */
 void jobs_cancel(struct engine *e);			 /* ends the cancelled ones */
+void jobs_late(struct engine *e);			 /* and those whose deadline has passed */
 
 /* events.c */
 void event_push(struct engine *e, struct evnode *n);
@@ -139,17 +147,23 @@ void events_forget(struct engine *e, struct seq *s);	       /* those of a sequen
 void events_open(struct engine *e);
 void events_close(struct engine *e);
 
-/* batch.c: what is computed next, and the batch in flight */
+/* batch.c: the batches in flight */
 int batch_open(struct engine *e, struct err *err);
 void batch_close(struct engine *e);
-bool batch_build(struct engine *e);		      /* false: nothing can run */
-void batch_advance(struct engine *e);		      /* a fraction of a layer, or a group of output rows */
-void batch_drop_job(struct engine *e, struct job *j); /* its rows leave the batch in flight */
+struct batch *batch_next(struct engine *e); /* the one that goes on now; NULL: nothing can run */
+/* A fraction of a layer, or a group of output rows. */
+void batch_advance(struct engine *e, struct batch *b);
+void batch_drop_job(struct job *j);  /* its rows leave the batch they are in */
+void batch_forget(struct seq *s);    /* goes */
 bool batch_runnable(const struct engine *e);
 
+/* build.c: what goes into a batch */
+bool batch_build(struct engine *e, struct batch *b); /* false: nothing can run */
+void batch_measure(struct batch *b);		     /* after its end: how long rows take */
+
 /* head.c: output rows */
-void head_begin(struct engine *e); /* after the last layer */
-void head_group(struct engine *e); /* the next HEAD_ROWS rows and what follows from them */
+void head_begin(struct engine *e, struct batch *b); /* after the last layer */
+void head_group(struct engine *e, struct batch *b); /* the next HEAD_ROWS rows and what follows */
 
 /* seq.c */
 bool seq_pages(struct seq *s, uint32_t tokens); /* pages for positions < tokens */

@@ -20,7 +20,7 @@ static void head_add(struct batch *b, struct job *j, const float *hidden, uint32
 }
 
 /* Rows that need no full logits, at once. hidden: n states one after another. */
-static void small_rows(struct job *j, const float *hidden, uint32_t n)
+static void small_rows(const struct batch *b, struct job *j, const float *hidden, uint32_t n)
 {
 	struct model *m = j->seq->m;
 	size_t d = m->info.n_embd;
@@ -29,13 +29,13 @@ static void small_rows(struct job *j, const float *hidden, uint32_t n)
 	if (j->want == WANT_HIDDEN)
 		memcpy(to, hidden, n * d * sizeof(float));
 	else
-		mm_rows(m->fwd.k, &m->weights.output, j->row_ids, j->row_n, hidden, n, to,
-			m->fwd.scratch[0]);
+		mm_rows(b->fwd->k, &m->weights.output, j->row_ids, j->row_n, hidden, n, to,
+			b->fwd->scratch[0]);
 	j->rows_done += n;
 }
 
 /* One part of the batch is computed: its rows belong to the sequence now. */
-static void part_done(struct engine *e, const struct part *p)
+static void part_done(struct engine *e, struct batch *b, const struct part *p)
 {
 	struct job *j = p->job;
 	struct seq *s = j->seq;
@@ -43,7 +43,7 @@ static void part_done(struct engine *e, const struct part *p)
 	size_t d = m->info.n_embd;
 	bool last = j->kind == JOB_GENERATE || j->done + p->n == j->n_ids;
 	uint32_t from = j->all_rows ? 0 : p->n - 1;
-	float *hidden = m->hidden + (size_t)p->first * d;
+	float *hidden = b->hidden + (size_t)p->first * d;
 
 	s->len += p->n;
 	s->hidden_ok = last;
@@ -57,40 +57,48 @@ static void part_done(struct engine *e, const struct part *p)
 	}
 	if (last || j->all_rows)
 		for (uint32_t i = from; i < p->n; i++)
-			fwd_hidden(&m->fwd, p->first + i, hidden + i * d);
+			fwd_hidden(b->fwd, p->first + i, hidden + i * d);
 	if (last)
 		memcpy(s->hidden, hidden + (p->n - 1) * d, d * sizeof(float));
 	if (j->kind == JOB_GENERATE)
 		return;
 	if (j->want != WANT_NONE && (last || j->all_rows)) {
 		if (!wants_logits(j))
-			small_rows(j, hidden + from * d, p->n - from);
+			small_rows(b, j, hidden + from * d, p->n - from);
 		else
 			for (uint32_t i = from; i < p->n; i++)
-				head_add(&e->batch, j, hidden + i * d,
+				head_add(b, j, hidden + i * d,
 					 j->all_rows ? j->done - p->n + i : 0);
 	}
 }
 
-void head_begin(struct engine *e)
+/* The prompt is in: where a generation waits behind it, its first token is drawn at once. */
+static void draw_on(struct batch *b, struct seq *s)
 {
-	struct batch *b = &e->batch;
-	uint32_t n = b->n_parts;
+	struct job *j = s->jobs;
 
+	if (!j || j->kind != JOB_GENERATE || !s->credit || !s->hidden_ok)
+		return;
+	head_add(b, j, s->hidden, 0);
+	sched_count(s);
+}
+
+void head_begin(struct engine *e, struct batch *b)
+{
 	b->stage = BATCH_HEADS;
 	b->n_heads = b->head = 0;
-	b->n_parts = 0; /* ending a job below shall not look for it in the batch */
-	for (uint32_t i = 0; i < n; i++) {
-		struct job *j = b->parts[i].job;
+	for (uint32_t i = 0; i < b->n_parts; i++) {
+		struct part *p = &b->parts[i];
+		struct job *j = p->job;
 
-		if (b->parts[i].n)
-			part_done(e, &b->parts[i]);
-		if (j->kind == JOB_GENERATE)
-			head_add(b, j, j->seq->hidden, 0);
-		else if (j->done == j->n_ids && j->rows_done == j->n_rows)
+		if (p->n)
+			part_done(e, b, p);
+		if (j->kind == JOB_GENERATE) {
+			head_add(b, j, p->seq->hidden, 0);
+		} else if (j->done == j->n_ids && (j->rows_done == j->n_rows || !wants_logits(j))) {
 			job_end(j, GEN_END);
-		else if (j->done == j->n_ids && !wants_logits(j))
-			job_end(j, GEN_END);
+			draw_on(b, p->seq);
+		}
 	}
 }
 
@@ -187,28 +195,27 @@ static void draw_one(void *arg, unsigned i, unsigned worker)
 }
 
 /* The rows' logits into m->logits, vectors packed by way of a buffer the layers no longer need. */
-static void head_product(struct engine *e, const struct head *h, uint32_t n)
+static void head_product(struct engine *e, struct batch *b, const struct head *h, uint32_t n)
 {
-	struct model *m = e->batch.m;
+	struct model *m = b->m;
 	size_t d = m->info.n_embd;
 	struct mm mm = {
-	    .w = {&m->weights.output}, .y = {m->logits}, .n_w = 1, .x = m->fwd.norm, .cols = n};
+	    .w = {&m->weights.output}, .y = {m->logits}, .n_w = 1, .x = b->fwd->norm, .cols = n};
 
 	for (uint32_t i = 0; i < n; i++)
 		if (h[i].job)
-			memcpy(m->fwd.norm + i * d, h[i].hidden, d * sizeof(float));
-	mm_run(e->pool, m->fwd.k, &mm, m->fwd.scratch);
+			memcpy(b->fwd->norm + i * d, h[i].hidden, d * sizeof(float));
+	mm_run(e->pool, b->fwd->k, &mm, b->fwd->scratch);
 }
 
-void head_group(struct engine *e)
+void head_group(struct engine *e, struct batch *b)
 {
-	struct batch *b = &e->batch;
 	struct model *m = b->m;
 	uint32_t left = b->n_heads - b->head, n = left < HEAD_ROWS ? left : HEAD_ROWS;
 	const struct head *h = b->heads + b->head;
 	struct draws d = {h, m->logits, m->info.n_vocab, {0}, {0}};
 
-	head_product(e, h, n);
+	head_product(e, b, h, n);
 	for (uint32_t i = 0; i < n; i++)
 		if (h[i].job && h[i].job->kind == JOB_GENERATE)
 			apply_hook(h[i].job, m->logits + (size_t)i * d.n_vocab);

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "engine_priv.h"
 #include "fault.h"
 
@@ -42,37 +43,6 @@ void job_free(struct job *j)
 	free(j);
 }
 
-static void seq_busy(struct seq *s, bool busy)
-{
-	struct engine *e = s->e;
-	struct group *g = s->group;
-
-	if (busy) {
-		s->busy_prev = NULL;
-		s->busy_next = e->busy;
-		if (e->busy)
-			e->busy->busy_prev = s;
-		e->busy = s;
-		if (g->busy++ == 0) { /* who rested has saved up no turns */
-			uint64_t least = UINT64_MAX;
-
-			for (struct group *o = e->groups; o; o = o->next)
-				if (o != g && o->busy && o->served < least)
-					least = o->served;
-			if (least != UINT64_MAX && g->served < least)
-				g->served = least;
-		}
-		return;
-	}
-	if (s->busy_prev)
-		s->busy_prev->busy_next = s->busy_next;
-	else
-		e->busy = s->busy_next;
-	if (s->busy_next)
-		s->busy_next->busy_prev = s->busy_prev;
-	g->busy--;
-}
-
 void job_start(struct job *j)
 {
 	struct seq *s = j->seq;
@@ -80,7 +50,7 @@ void job_start(struct job *j)
 
 	j->id = ++e->next_job;
 	if (!s->jobs)
-		seq_busy(s, true);
+		e->n_busy++;
 	*s->jobs_end = j;
 	s->jobs_end = &j->next;
 	e->stats.jobs_active++;
@@ -88,6 +58,11 @@ void job_start(struct job *j)
 	j->bucket_next = e->buckets[j->id % JOB_BUCKETS];
 	e->buckets[j->id % JOB_BUCKETS] = j;
 	pthread_mutex_unlock(&e->lock);
+	j->late.tie = j->id;
+	if (j->late.key)
+		heap_put(&e->deadlines, &j->late);
+	if (s->jobs == j)
+		sched_update(s);
 }
 
 /* Nobody finds j by id any more. */
@@ -114,7 +89,8 @@ static void leave(struct job *j)
 	struct seq *s = j->seq;
 	struct job **at = &s->jobs;
 
-	batch_drop_job(s->e, j);
+	batch_drop_job(j);
+	heap_del(&s->e->deadlines, &j->late);
 	hide(s->e, j);
 	while (*at != j)
 		at = &(*at)->next;
@@ -122,13 +98,14 @@ static void leave(struct job *j)
 	if (s->jobs_end == &j->next)
 		s->jobs_end = at;
 	if (!s->jobs)
-		seq_busy(s, false);
+		s->e->n_busy--;
 	s->e->stats.jobs_active--;
 	if (j->kind == JOB_GENERATE) {
 		s->credit = 0;
 		if (j->feed) /* its last token is not in the cache: nothing to sample on from */
 			s->hidden_ok = false;
 	}
+	sched_update(s);
 }
 
 void job_end(struct job *j, enum gen_end end)
@@ -185,10 +162,19 @@ void jobs_cancel(struct engine *e)
 	}
 }
 
+void jobs_late(struct engine *e)
+{
+	uint64_t now = e->deadlines.n ? clock_mono_ns() : 0;
+
+	while (e->deadlines.n && heap_top(&e->deadlines)->key <= now)
+		job_end(WHOLE(heap_top(&e->deadlines), struct job, late), GEN_DEADLINE);
+}
+
 void engine_wake(struct engine *e)
 {
 	uint64_t one = 1;
 
+	atomic_store(&e->wake_seen, true);
 	if (write(e->wake_fd, &one, sizeof(one)) < 0) {
 		/* EAGAIN: the counter is full, so the descriptor is readable already */
 	}

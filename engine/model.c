@@ -13,12 +13,16 @@ static bool progress(const struct model_opts *o, unsigned per_mille)
 static void model_free(struct model *m)
 {
 	fwd_close(&m->fwd);
+	fwd_close(&m->fwd2);
 	weights_free(&m->weights);
 	kv_class_close(&m->kv16);
 	kv_class_close(&m->kv32);
 	tok_free(m->tok);
 	free(m->logits);
 	free(m->hidden);
+	free(m->hidden2);
+	for (int i = 0; i < LANES; i++)
+		lane_close(&m->lanes[i]);
 	parts_close(&m->parts);
 	free(m);
 }
@@ -52,6 +56,8 @@ int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const stru
 
 	if (!(m = calloc(1, sizeof(*m))))
 		return err_set(err, E_NOMEM, "model");
+	for (int i = 0; i < LANES; i++)
+		lane_open(&m->lanes[i]);
 	m->vocab_only = o && o->vocab_only;
 	if ((rc = parts_open(&m->parts, fds, nfds, &g, err)) < 0)
 		goto out;

@@ -5,6 +5,8 @@
 #include "engine.h"
 #include "fwd.h"
 #include "parts.h"
+#include "sched.h"
+#include "sched.h"
 #include "tok.h"
 #include "weights.h"
 
@@ -19,7 +21,12 @@ struct model {
 	struct fwd fwd;
 	float *logits;	     /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
 	float *hidden;	     /* fwd.max_rows x n_embd */
-	uint64_t ns_per_row; /* measured, smoothed: sizes the chunks by time; 0 = not yet */
+	struct fwd fwd2;     /* for guards beside a batch of the same model that rests; */
+	float *hidden2;	     /* made when first needed */
+	uint64_t no_second;  /* number of the batch beside which there was no memory for them */
+	struct lane lanes[LANES];
+	/* measured, smoothed, of a prompt row and of up to HEAD_ROWS generations; 0 = not yet */
+	uint64_t ns_prompt, ns_gen;
 	uint64_t last_batch; /* number of the batch it last had: models take turns */
 	uint32_t seqs;	     /* living */
 	bool vocab_only;

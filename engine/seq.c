@@ -8,72 +8,26 @@
 #include "engine_priv.h"
 #include "fault.h"
 
-static struct group *group_get(struct engine *e, uint64_t id)
-{
-	struct group *g;
-
-	for (g = e->groups; g; g = g->next)
-		if (g->id == id)
-			break;
-	if (!g) {
-		if (FAULT("seq.group") || !(g = calloc(1, sizeof(*g))))
-			return NULL;
-		g->id = id;
-		g->next = e->groups;
-		e->groups = g;
-	}
-	g->seqs++;
-	return g;
-}
-
-static void group_put(struct engine *e, struct group *g)
-{
-	struct group **at = &e->groups;
-
-	if (--g->seqs)
-		return;
-	while (*at != g)
-		at = &(*at)->next;
-	*at = g->next;
-	free(g);
-}
-
-/* Room among the candidates for one sequence more. */
-static bool cand_room(struct engine *e)
-{
-	size_t cap = e->cand_cap ? 2 * e->cand_cap : 64;
-	struct seq **c;
-
-	if (e->stats.seqs < e->cand_cap)
-		return true;
-	if (FAULT("seq.cand") || !(c = realloc(e->cand, cap * sizeof(*c))))
-		return false;
-	e->cand = c;
-	e->cand_cap = cap;
-	return true;
-}
-
 /* A sequence of no tokens; `pages` are promised to it already. */
 static struct seq *seq_make(struct engine *e, struct model *m, struct kv_class *kv,
 			    const struct seq_cfg *cfg, uint32_t promised)
 {
-	struct seq *s = FAULT("seq.alloc") || !cand_room(e) ? NULL : calloc(1, sizeof(*s));
+	struct seq *s = FAULT("seq.alloc") ? NULL : calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->pages = calloc(kv_pages_for(cfg->max_tokens), sizeof(*s->pages));
 	s->hidden = calloc(m->info.n_embd, sizeof(float));
-	s->group = s->pages && s->hidden ? group_get(e, cfg->fair_group) : NULL;
-	if (!s->group) {
+	s->e = e;
+	s->m = m;
+	s->cfg = *cfg;
+	if (!s->pages || !s->hidden || !sched_join(s)) {
 		free(s->pages);
 		free(s->hidden);
 		free(s);
 		return NULL;
 	}
-	s->e = e;
-	s->m = m;
 	s->kv = kv;
-	s->cfg = *cfg;
 	s->promised = promised;
 	s->jobs_end = &s->jobs;
 	s->next = e->seqs;
@@ -101,6 +55,8 @@ int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct
 
 	if (m->vocab_only)
 		return err_set(err, E_UNSUPPORTED, "the model was loaded without weights");
+	if (cfg->priority > PRIO_LOW)
+		return err_set(err, E_RANGE, "priority %d", (int)cfg->priority);
 	if (!(kv = kv_of(m, cfg->kv_type)))
 		return err_set(err, E_UNSUPPORTED, "KV type %d", (int)cfg->kv_type);
 	if (cfg->max_tokens == 0 || cfg->max_tokens > m->info.context)
@@ -256,6 +212,7 @@ void seq_free(struct seq *s)
 	e = s->e;
 	while (s->jobs)
 		job_discard(s->jobs);
+	batch_forget(s);
 	events_forget(e, s);
 	while (s->n_pages)
 		kv_drop(s->kv, s->pages[--s->n_pages]);
@@ -268,7 +225,7 @@ void seq_free(struct seq *s)
 		s->next->prev = s->prev;
 	e->stats.seqs--;
 	s->m->seqs--;
-	group_put(e, s->group);
+	sched_leave(s);
 	explicit_bzero(s->hidden, s->m->info.n_embd * sizeof(float));
 	free(s->hidden);
 	free(s->pages);
@@ -278,4 +235,5 @@ void seq_free(struct seq *s)
 void seq_credit(struct seq *s, uint32_t tokens)
 {
 	s->credit = tokens > UINT32_MAX - s->credit ? UINT32_MAX : s->credit + tokens;
+	sched_update(s);
 }

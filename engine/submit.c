@@ -129,7 +129,7 @@ int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limi
 	j->sampler = *smp;
 	j->hook = hook;
 	j->hook_arg = hook_arg;
-	j->deadline_ns = limit->deadline_ns;
+	j->late.key = limit->deadline_ns;
 	j->max_new = limit->max_new < s->cfg.max_tokens ? limit->max_new : s->cfg.max_tokens;
 	j->n_end = limit->end_ids ? limit->n_end : in->n_end;
 	j->n_stop = limit->stop_ids ? limit->n_stop : 0;

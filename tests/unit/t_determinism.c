@@ -182,7 +182,7 @@ static void leaving_neighbours_change_nothing(void **st)
 		assert_int_equal(seq_append(y, ids, 50, NULL, &jy, NULL), 0);
 		for (int i = 0; i < parts; i++)
 			engine_step(r.e, 1); /* a fraction of a layer */
-		assert_int_equal(r.e->batch.stage, BATCH_LAYERS);
+		assert_int_equal(r.e->urgent.stage, BATCH_LAYERS);
 		assert_int_equal(r.m->fwd.n_rows, LEN + 100);
 		if (leave) {
 			job_cancel(r.e, jx);

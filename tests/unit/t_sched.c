@@ -194,27 +194,102 @@ static void guards_go_first(void **st)
 	seq_free(guard);
 }
 
+/* Tokens of eight against those of one: however many sequences a group has. */
 static void groups_share_alike(void **st)
 {
-	struct seq *many[8], *one = seq_in(2, PRIO_NORMAL, 700);
-	uint32_t got = 0;
-	job_id job;
+	struct seq *many[8], *one = seq_in(2, PRIO_NORMAL, 2500);
 
 	r.e->chunk = 64;
 	for (int i = 0; i < 8; i++)
 		append(many[i] = seq_in(1, PRIO_NORMAL, 700), 700);
-	for (int i = 0; i < 3; i++)
+	append(one, 2500);
+	for (int step = 0; step < 70; step++) {
+		int64_t apart = 0;
+
 		engine_step(r.e, 0);
-	job = append(one, 512);
-	for (int i = 0; i < 8; i++)
-		got -= seq_len(many[i]);
-	run_job(r.e, job, &out);
-	for (int i = 0; i < 8; i++) {
-		got += seq_len(many[i]);
-		seq_free(many[i]);
+		apart += seq_len(one);
+		for (int i = 0; i < 8; i++)
+			apart -= seq_len(many[i]);
+		assert_in_range(apart + FAIR_ROWS + 64, 0, 2 * (FAIR_ROWS + 64));
 	}
-	assert_in_range(got, 400, 640); /* about as much as the one: nobody starves, nobody hogs */
+	for (int i = 0; i < 8; i++)
+		seq_free(many[i]);
 	seq_free(one);
+}
+
+static void the_first_token_comes_with_the_prompt(void **st)
+{
+	struct seq *s = seq_in(1, PRIO_NORMAL, 100);
+	struct event ev[4];
+
+	r.e->chunk = 64;
+	append(s, 64);
+	generate(s, 5);
+	seq_credit(s, 5);
+	assert_int_equal(engine_step(r.e, 0), 1);
+	assert_int_equal(engine_poll(r.e, ev, 4), 2);
+	assert_int_equal(ev[0].kind, EV_DONE);
+	assert_int_equal(ev[1].kind, EV_TOKEN);
+	engine_step(r.e, 0);
+	assert_int_equal(engine_poll(r.e, ev, 4), 1);
+	assert_int_equal(ev[0].kind, EV_TOKEN);
+	seq_free(s);
+}
+
+/* Four clients at once: all prompts in one batch would make each wait for all four. */
+static void equal_prompts_are_finished_one_by_one(void **st)
+{
+	struct seq *s[4];
+	uint32_t first[4] = {0}, sum = 0;
+
+	r.e->chunk = 64;
+	for (uint32_t i = 0; i < 4; i++) {
+		append(s[i] = seq_in(i, PRIO_NORMAL, 600), 512);
+		generate(s[i], 32);
+		seq_credit(s[i], 32);
+	}
+	for (uint32_t step = 1; step < 100; step++) {
+		struct event ev[32];
+		int n;
+
+		engine_step(r.e, 0);
+		while ((n = engine_poll(r.e, ev, 32)) > 0)
+			for (int k = 0; k < n; k++)
+				for (int i = 0; i < 4; i++)
+					if (ev[k].kind == EV_TOKEN && ev[k].seq == s[i] &&
+					    !first[i])
+						first[i] = step;
+	}
+	for (int i = 0; i < 4; i++) {
+		assert_in_range(first[i], 1, 4 * 512 / 64 + 1);
+		sum += first[i];
+		seq_free(s[i]);
+	}
+	assert_in_range(sum, 4, 4 * (512 / 64) * 5 / 2 + 4); /* mean 2.5 prompts, not 4 */
+}
+
+static void short_prompts_pass_long_ones_but_not_for_ever(void **st)
+{
+	struct seq *longer = seq_in(1, PRIO_NORMAL, 1000), *brief = seq_in(1, PRIO_NORMAL, 100);
+	uint32_t passed = 0;
+
+	r.e->chunk = 50;
+	append(longer, 1000);
+	engine_step(r.e, 0);
+	while (seq_len(longer) < 1000) {
+		job_id job;
+
+		assert_int_equal(seq_truncate(brief, 0), 0);
+		job = append(brief, 50);
+		engine_step(r.e, 0);
+		while (brief->jobs)
+			engine_step(r.e, 0);
+		passed += seq_len(longer) == 50;
+		assert_true(job > 0);
+	}
+	assert_in_range(passed, 1, AGING * 1000 / 50);
+	seq_free(longer);
+	seq_free(brief);
 }
 
 static void long_prompts_do_not_stall_answers(void **st)
@@ -363,6 +438,9 @@ int main(void)
 	    T(mask_hooks_forbid_tokens),
 	    T(guards_go_first),
 	    T(groups_share_alike),
+	    T(the_first_token_comes_with_the_prompt),
+	    T(equal_prompts_are_finished_one_by_one),
+	    T(short_prompts_pass_long_ones_but_not_for_ever),
 	    T(long_prompts_do_not_stall_answers),
 	    T(a_cancelled_job_ends_at_the_next_layer),
 	    T(paused_and_queued_jobs_can_be_cancelled),

@@ -1,0 +1,277 @@
+/* sched.c - see sched.h. */
+#include "sched.h"
+
+#include <stdlib.h>
+
+#include "engine_priv.h"
+#include "fault.h"
+
+void lane_open(struct lane *l)
+{
+	*l = (struct lane){0};
+	link_init(&l->spent);
+	link_init(&l->gens);
+}
+
+void lane_close(struct lane *l)
+{
+	heap_free(&l->open);
+}
+
+/* ---- groups ---- */
+
+static struct group **bucket(struct engine *e, const struct lane *l, uint64_t id)
+{
+	uint64_t x = (id ^ (uintptr_t)l >> 4) * 0x9e3779b97f4a7c15u;
+
+	return &e->groups[x >> 32 & (GROUP_BUCKETS - 1)];
+}
+
+static struct group *group_get(struct engine *e, struct lane *l, uint64_t id)
+{
+	struct group **at = bucket(e, l, id), *g;
+
+	for (g = *at; g; g = g->hash_next)
+		if (g->id == id && g->lane == l)
+			return g;
+	if (!heap_room(&l->open, l->groups + 1))
+		return NULL;
+	if (FAULT("seq.group") || !(g = calloc(1, sizeof(*g))))
+		return NULL;
+	g->id = id;
+	g->lane = l;
+	g->round = l->round;
+	g->left = FAIR_ROWS;
+	link_init(&g->spent);
+	link_init(&g->gens_turn);
+	link_init(&g->gens);
+	g->hash_next = *at;
+	*at = g;
+	l->groups++;
+	e->n_groups++;
+	return g;
+}
+
+static void group_drop(struct engine *e, struct group *g)
+{
+	struct group **at = bucket(e, g->lane, g->id);
+
+	if (g->seqs)
+		return;
+	while (*at != g)
+		at = &(*at)->hash_next;
+	*at = g->hash_next;
+	g->lane->groups--;
+	e->n_groups--;
+	e->visits += g->prompts.visits;
+	heap_free(&g->prompts);
+	free(g);
+}
+
+bool sched_join(struct seq *s)
+{
+	struct engine *e = s->e;
+	struct group *g = group_get(e, &s->m->lanes[s->cfg.priority], s->cfg.fair_group);
+
+	link_init(&s->gen);
+	if (!g)
+		return false;
+	if (!heap_room(&g->prompts, g->seqs + 1) ||
+	    !heap_room(&e->deadlines, (uint32_t)e->stats.seqs + 1)) {
+		group_drop(e, g);
+		return false;
+	}
+	g->seqs++;
+	s->group = g;
+	return true;
+}
+
+void sched_leave(struct seq *s)
+{
+	s->group->seqs--;
+	group_drop(s->e, s->group);
+}
+
+/* ---- queues ---- */
+
+/* Puts a group where it belongs: among those who may have rows, those who had theirs, or nowhere.
+ */
+static void place(struct group *g)
+{
+	struct lane *l = g->lane;
+	const struct hnode *best = heap_top(&g->prompts);
+
+	if (g->round != l->round) {
+		uint64_t missed = l->round - g->round;
+
+		g->left = missed > 2 ? FAIR_ROWS : g->left + (int64_t)missed * FAIR_ROWS;
+		g->left = g->left > FAIR_ROWS ? FAIR_ROWS : g->left;
+		g->round = l->round;
+	}
+	if (best && g->left > 0) {
+		link_del(&g->spent);
+		g->turn.key = best->key;
+		g->turn.tie = best->tie;
+		heap_put(&l->open, &g->turn);
+		return;
+	}
+	heap_del(&l->open, &g->turn);
+	if (!best)
+		link_del(&g->spent);
+	else if (link_alone(&g->spent))
+		link_last(&l->spent, &g->spent);
+}
+
+static uint32_t rows_left(const struct seq *s)
+{
+	return s->jobs->n_ids - s->jobs->done - s->take;
+}
+
+static void prompt_put(struct seq *s)
+{
+	/* rows left - waiting / AGING; what all share (the lane's work now) is left out */
+	s->prompt.key = (uint64_t)rows_left(s) * AGING + s->jobs->since;
+	s->prompt.tie = s->jobs->id;
+	heap_put(&s->group->prompts, &s->prompt);
+}
+
+static void queue_out(struct seq *s)
+{
+	struct group *g = s->group;
+
+	if (s->queued == QUEUED_PROMPT) {
+		heap_del(&g->prompts, &s->prompt);
+		place(g);
+	} else if (s->queued == QUEUED_GEN) {
+		link_del(&s->gen);
+		if (link_alone(&g->gens))
+			link_del(&g->gens_turn);
+	} else {
+		return;
+	}
+	s->queued = QUEUED_NOT;
+	g->lane->ready--;
+	s->e->n_ready--;
+}
+
+/* A generation with nothing to go on from is let through: it fails when its turn comes. */
+static bool stranded(const struct seq *s)
+{
+	return !s->jobs->feed && !s->hidden_ok;
+}
+
+void sched_update(struct seq *s)
+{
+	struct group *g = s->group;
+	enum queued want = QUEUED_NOT;
+
+	if (s->jobs && !s->flight)
+		want = s->jobs->kind == JOB_APPEND ? QUEUED_PROMPT
+		       : s->credit || stranded(s)  ? QUEUED_GEN
+						   : QUEUED_NOT;
+	if (want == QUEUED_GEN && s->queued == QUEUED_GEN)
+		return; /* keeps its place */
+	queue_out(s);
+	if (want == QUEUED_NOT)
+		return;
+	if (want == QUEUED_PROMPT) {
+		s->take = 0;
+		if (!s->jobs->since)
+			s->jobs->since = g->lane->work + 1;
+		prompt_put(s);
+		place(g);
+	} else {
+		link_last(&g->gens, &s->gen);
+		if (link_alone(&g->gens_turn))
+			link_last(&g->lane->gens, &g->gens_turn);
+	}
+	s->queued = want;
+	g->lane->ready++;
+	s->e->n_ready++;
+}
+
+/* ---- dealing ---- */
+
+static void spend(struct group *g, uint32_t rows)
+{
+	g->left -= rows;
+	if (g->left < -FAIR_ROWS)
+		g->left = -FAIR_ROWS;
+	place(g);
+}
+
+void sched_count(struct seq *s)
+{
+	spend(s->group, 1);
+}
+
+uint32_t sched_gens(struct lane *l, uint32_t most, struct seq **out)
+{
+	uint32_t n = 0;
+
+	while (n < most && !link_alone(&l->gens)) {
+		struct group *g = WHOLE(l->gens.next, struct group, gens_turn);
+		struct seq *s = WHOLE(g->gens.next, struct seq, gen);
+
+		queue_out(s);
+		s->e->visits++;
+		if (!link_alone(&g->gens_turn))
+			link_last(&l->gens, &g->gens_turn);
+		out[n++] = s;
+	}
+	return n;
+}
+
+/* The group with the least work among those whose turn it is; begins a round when there is none. */
+static struct group *next_group(struct engine *e, struct lane *l)
+{
+	while (l->open.n == 0 && !link_alone(&l->spent)) {
+		l->round++;
+		for (struct link *at = l->spent.next, *next; at != &l->spent; at = next) {
+			next = at->next;
+			e->visits++;
+			place(WHOLE(at, struct group, spent));
+		}
+	}
+	return l->open.n ? WHOLE(heap_top(&l->open), struct group, turn) : NULL;
+}
+
+uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct seq **out)
+{
+	uint32_t n = 0;
+	struct group *g;
+
+	while (rows && (g = next_group(e, l))) {
+		struct seq *s = WHOLE(heap_top(&g->prompts), struct seq, prompt);
+		uint32_t take = rows_left(s) < rows ? rows_left(s) : rows;
+
+		if (take > g->left)
+			take = (uint32_t)g->left;
+		if (!s->take)
+			out[n++] = s;
+		s->take += take;
+		rows -= take;
+		l->work += take;
+		if (rows_left(s))
+			prompt_put(s);
+		else
+			heap_del(&g->prompts, &s->prompt);
+		spend(g, take);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		queue_out(out[i]);
+	return n;
+}
+
+uint64_t sched_visits(const struct engine *e)
+{
+	uint64_t n = e->visits + e->deadlines.visits;
+
+	for (const struct model *m = e->models; m; m = m->next)
+		for (int i = 0; i < LANES; i++)
+			n += m->lanes[i].open.visits;
+	for (int i = 0; i < GROUP_BUCKETS; i++)
+		for (const struct group *g = e->groups[i]; g; g = g->hash_next)
+			n += g->prompts.visits;
+	return n;
+}
