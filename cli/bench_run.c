@@ -248,6 +248,21 @@ static uint64_t kv_needed(const struct bench_args *a, const struct model_info *i
 	return tokens * 2 * in->kv_bytes_per_token; /* F32 pages are twice that */
 }
 
+/* What loading has added to this process, every page of the weights used once. */
+static int resident(struct bench *b, uint64_t *bytes)
+{
+	struct seq *s = NULL;
+	uint64_t now;
+	int rc = new_seq(b, 64, &s);
+
+	if (rc == 0)
+		rc = append_noise(b, s, 32, false);
+	now = run_rss();
+	*bytes = now > b->r.rss_before ? now - b->r.rss_before : 0;
+	seq_free(s);
+	return rc;
+}
+
 static int one_thread_count(struct bench *b)
 {
 	const struct bench_args *a = b->a;
@@ -269,8 +284,9 @@ static int one_thread_count(struct bench *b)
 		return rc;
 	}
 	b->out->kernel = b->r.kernel;
-	*l = (struct bench_load){cfg.threads, b->r.load_seconds, b->r.own_bytes,
+	*l = (struct bench_load){cfg.threads, b->r.load_seconds, 0,
 				 file + (tenth > 128u << 20 ? tenth : 128u << 20)};
+	rc = resident(b, &l->resident);
 	for (unsigned i = 0; i < a->prompts.n && rc == 0; i++)
 		rc = prefill(b, a->prompts.v[i]);
 	if (rc == 0 && a->n_new)

@@ -23,6 +23,7 @@ extern const struct model_verb model_verb_tokenize;
 extern const struct model_verb model_verb_import;
 extern const struct model_verb model_verb_synth;
 extern const struct model_verb model_verb_bench;
+extern const struct model_verb model_verb_plan;
 
 /* ---- files ---- */
 struct model_files {

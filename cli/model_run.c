@@ -36,11 +36,10 @@ int run_open(struct run *r, const struct model_files *f, const struct engine_cfg
 {
 	struct engine_cfg c = *cfg;
 	struct engine_stats st;
-	uint64_t before = run_rss();
 	double from = run_now();
 	int rc;
 
-	*r = (struct run){0};
+	*r = (struct run){.rss_before = run_rss()};
 	if (c.kv_bytes == 0)
 		c.kv_bytes = UINT64_MAX / 2;
 	if ((rc = engine_open(&c, &r->e, err)) < 0 ||
@@ -50,8 +49,6 @@ int run_open(struct run *r, const struct model_files *f, const struct engine_cfg
 	engine_stats(r->e, &st);
 	r->kernel = st.kernel_path;
 	r->load_seconds = run_now() - from;
-	r->rss_bytes = run_rss();
-	r->own_bytes = r->rss_bytes > before ? r->rss_bytes - before : 0;
 	return 0;
 }
 

@@ -12,8 +12,7 @@ struct run {
 	const struct model_info *info;
 	const char *kernel;   /* path in use; static */
 	double load_seconds;
-	uint64_t rss_bytes;   /* of the process, after loading */
-	uint64_t own_bytes;   /* of it, what loading added */
+	uint64_t rss_before;  /* of the process, before loading */
 };
 /* kv_bytes 0: as much as is asked for. Close with run_close() also after an error. */
 int run_open(struct run *r, const struct model_files *f, const struct engine_cfg *cfg,
