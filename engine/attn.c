@@ -1,18 +1,49 @@
-/* attn.c - attention over the paged KV cache, with a running maximum (Milakov and Gimelshein,
- * 2018). Blocks are the pages, anchored at position 0 and taken in order, so that a row's result
- * has one order of operations whatever was computed beside it. All query heads of a KV head and
- * several rows share one reading of a page. */
+/* attn.c - attention over the paged KV cache.
+ *
+ * A row's keys are taken in segments of SEG_TOKENS, anchored at position 0. In a segment: scores of
+ * its pages, one maximum, powers of two, their sum, the weighted sum of V in ascending order of
+ * tokens. Segments are merged in ascending order (Milakov and Gimelshein, 2018). So a row has one
+ * order of operations whatever was computed beside it; whether one thread took a row's segments in
+ * turn or several took one each makes no difference.
+ *
+ * Rows of one sequence go in runs: all their query heads of one KV head, the columns, share each
+ * reading of a page. Where there are many, the page is first expanded to fp32; the kernels'
+ * products give the same bits either way. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "attn_kern.h"
+#include "fault.h"
 #include "fwd.h"
 #include "mutant.h"
 
-#define MAX_COLS 64 /* queries of one item, where one row has fewer */
+#define SEG_PAGES 4
+#define SEG_TOKENS (SEG_PAGES * KV_TOKENS)
+#define MAX_COLS 64		/* of a run of several rows */
+#define WIDE 12			/* more columns than this: expand the page once */
+#define PARTS_FLOATS (1u << 18) /* results of segments that wait to be merged */
 
-struct item_arg {
+struct att_arg {
 	struct fwd *f;
-	uint32_t layer;
+	uint32_t layer, segs; /* segs: of the longest run */
+};
+
+/* Sums of some columns. */
+struct sums {
+	float *acc, *max, *sum; /* [cols][head_dim], [cols], [cols] */
+};
+
+/* One run and one KV head, on one worker. */
+struct work {
+	const struct fwd *f;
+	const struct fwd_run *run;
+	const struct attn_kernels *k;
+	const struct kv_class *kv;
+	uint32_t layer, head, group, dim, cols;
+	uint32_t end; /* keys its last row sees */
+	float *query, *block, *score;
+	struct sums all, seg;
 };
 
 static uint32_t group_of(const struct model_info *in)
@@ -20,135 +51,286 @@ static uint32_t group_of(const struct model_info *in)
 	return in->n_head / in->n_head_kv;
 }
 
-uint32_t fwd_run_rows(const struct model_info *in)
+/* Rows of a run, so that its columns fill tiles. */
+static uint32_t run_rows(const struct model_info *in)
 {
 	uint32_t n = MAX_COLS / group_of(in);
 
-	return n < 1 ? 1 : n > 8 ? 8 : n;
+	return n < 1 ? 1 : n;
 }
 
 static size_t max_cols(const struct model_info *in)
 {
-	return (size_t)fwd_run_rows(in) * group_of(in);
+	return (size_t)run_rows(in) * group_of(in);
+}
+
+static size_t sums_floats(size_t cols, size_t dim)
+{
+	return cols * (dim + 2);
 }
 
 size_t fwd_attention_scratch(const struct model_info *in)
 {
-	/* queries, sums, K block, V block, scores, maxima and weights */
-	return max_cols(in) * (2 * (size_t)in->head_dim + KV_TOKENS + 2) +
-	       2 * (size_t)KV_TOKENS * in->head_dim + 64;
+	size_t c = max_cols(in), dim = in->head_dim;
+
+	return KV_TOKENS * dim + c * SEG_TOKENS + c * dim + 2 * sums_floats(c, dim) + 64;
 }
 
-struct work {
-	float *query, *acc, *k, *v, *score, *max, *sum;
-	const float *vs; /* V of the block in hand */
-};
-
-static struct work carve(float *p, const struct model_info *in)
+bool fwd_parts_open(struct fwd *f)
 {
-	size_t c = max_cols(in), hd = in->head_dim;
-	struct work w = {0};
-
-	w.k = p;
-	w.v = w.k + KV_TOKENS * hd;
-	w.score = w.v + KV_TOKENS * hd;
-	w.query = w.score + c * KV_TOKENS;
-	w.acc = w.query + c * hd;
-	w.max = w.acc + c * hd;
-	w.sum = w.max + c;
-	return w;
+	f->parts = FAULT("attn.parts") ? NULL : aligned_alloc(64, PARTS_FLOATS * sizeof(float));
+	return f->parts != NULL;
 }
 
-/* Which query head is number j of KV head h. */
-static uint32_t query_head(const struct model_info *in, uint32_t h, uint32_t j)
+void fwd_runs(struct fwd *f)
 {
-	return MUTANT(MUT_GQA_SWAP) ? j * in->n_head_kv + h : h * group_of(in) + j;
-}
+	uint32_t most = run_rows(f->in);
 
-static void one_block(const struct fwd *f, const struct work *w, uint32_t col, uint32_t n)
-{
-	float *s = w->score + (size_t)col * KV_TOKENS, max = w->max[col], scale;
-	uint32_t hd = f->in->head_dim;
+	f->n_runs = 0;
+	for (uint32_t i = 0; i < f->n_rows;) {
+		uint32_t end = i;
 
-	for (uint32_t t = 0; t < n; t++)
-		if (s[t] > max)
-			max = s[t];
-	scale = w->max[col] == -INFINITY ? 0.0f : expf(w->max[col] - max);
-	w->sum[col] = w->sum[col] * scale + f->k->exp_sum(s, n, max);
-	w->max[col] = max;
-	f->k->weigh(w->acc + (size_t)col * hd, hd, scale, s, n, w->vs, hd);
-}
+		while (end < f->n_rows && f->rows[end].seq == f->rows[i].seq)
+			end++;
+		for (uint32_t last = f->rows[end - 1].pos; i < end; f->n_runs++) {
+			uint32_t n = end - i < most ? end - i : most;
 
-/* The page's numbers as floats: its own, or expanded into scratch. */
-static const float *block(const struct fwd *f, const struct kv_class *kv, const void *run,
-			  uint32_t n, float *scratch)
-{
-	if (kv->elem == sizeof(float))
-		return run;
-	f->k->half_to_f32(run, scratch, (size_t)n * kv->head_dim);
-	return scratch;
-}
-
-static void blocks(const struct fwd *f, struct work *w, const struct fwd_run *run, uint32_t layer,
-		   uint32_t h)
-{
-	const struct kv_class *kv = f->rows[run->first].kv;
-	uint32_t g = group_of(f->in), hd = f->in->head_dim, end;
-
-	end = MUTANT(MUT_NO_MASK) ? run->last_pos + 1 : f->rows[run->first + run->n - 1].pos + 1;
-	for (uint32_t at = 0; at < end; at += KV_TOKENS) {
-		struct kv_page *page = f->rows[run->first].pages[at / KV_TOKENS];
-		uint32_t n = end - at < KV_TOKENS ? end - at : KV_TOKENS;
-
-		const float *ks = block(f, kv, kv_k(kv, page, layer, h), n, w->k);
-
-		w->vs = block(f, kv, kv_v(kv, page, layer, h), n, w->v);
-		f->k->gemm(ks, hd, n, w->query, hd, run->n * g, hd, w->score, KV_TOKENS);
-		for (uint32_t r = 0; r < run->n; r++) {
-			uint32_t pos = MUTANT(MUT_NO_MASK) ? end - 1 : f->rows[run->first + r].pos;
-			uint32_t sees = pos + 1 <= at ? 0 : pos + 1 - at < n ? pos + 1 - at : n;
-
-			for (uint32_t j = 0; j < g && sees; j++)
-				one_block(f, w, r * g + j, sees);
+			f->runs[f->n_runs] = (struct fwd_run){i, n, last};
+			i += n;
 		}
 	}
 }
 
-static void item(void *arg, unsigned i, unsigned worker)
+static struct sums sums_at(float *p, size_t cols, size_t dim)
 {
-	const struct item_arg *a = arg;
-	const struct fwd *f = a->f;
-	const struct model_info *in = f->in;
-	const struct fwd_run *run = &f->runs[i / in->n_head_kv];
-	uint32_t h = i % in->n_head_kv, g = group_of(in), hd = in->head_dim, cols = run->n * g;
-	struct work w = carve(f->scratch[worker], in);
-	float scale = 1.0f / sqrtf((float)hd);
+	return (struct sums){p, p + cols * dim, p + cols * dim + cols};
+}
 
-	for (uint32_t c = 0; c < cols; c++) {
-		const float *q =
-		    f->q +
-		    ((size_t)(run->first + c / g) * in->n_head + query_head(in, h, c % g)) * hd;
+/* Keys a run's last row sees. */
+static uint32_t end_of(const struct fwd *f, const struct fwd_run *run)
+{
+	return (MUTANT(MUT_NO_MASK) ? run->last_pos : f->rows[run->first + run->n - 1].pos) + 1;
+}
 
-		for (uint32_t j = 0; j < hd; j++)
-			w.query[(size_t)c * hd + j] = q[j] * scale;
-		w.max[c] = -INFINITY;
-		w.sum[c] = 0;
+/* How many of n keys from position `at` on row r of the run sees. */
+static uint32_t sees(const struct work *w, uint32_t r, uint32_t at, uint32_t n)
+{
+	uint32_t end = MUTANT(MUT_NO_MASK) ? w->end : w->f->rows[w->run->first + r].pos + 1;
+
+	return end <= at ? 0 : end - at < n ? end - at : n;
+}
+
+/* The first row that sees position `at`; positions ascend. */
+static uint32_t first_row(const struct work *w, uint32_t at)
+{
+	uint32_t r = 0;
+
+	while (!sees(w, r, at, 1))
+		r++;
+	return r;
+}
+
+/* Column c's query head, as an offset in q and att. */
+static size_t column(const struct work *w, uint32_t c)
+{
+	const struct model_info *in = w->f->in;
+	uint32_t j = c % w->group;
+	uint32_t h = MUTANT(MUT_GQA_SWAP) ? j * in->n_head_kv + w->head : w->head * w->group + j;
+
+	return ((size_t)(w->run->first + c / w->group) * in->n_head + h) * w->dim;
+}
+
+static void work_open(struct work *w, const struct att_arg *a, uint32_t run, uint32_t head,
+		      float *scratch)
+{
+	const struct model_info *in = a->f->in;
+	size_t c, dim = in->head_dim;
+	float scale = (float)(1.4426950408889634 / sqrt((double)dim)); /* scores to base 2 */
+
+	*w = (struct work){.f = a->f,
+			   .run = &a->f->runs[run],
+			   .k = a->f->k->attn,
+			   .kv = a->f->rows[a->f->runs[run].first].kv,
+			   .layer = a->layer,
+			   .head = head,
+			   .group = group_of(in),
+			   .dim = in->head_dim};
+	w->cols = w->run->n * w->group;
+	w->end = end_of(a->f, w->run);
+	c = w->cols;
+	w->block = scratch;
+	w->score = w->block + KV_TOKENS * dim;
+	w->query = w->score + c * SEG_TOKENS;
+	w->all = sums_at(w->query + c * dim, c, dim);
+	w->seg = sums_at(w->all.acc + sums_floats(c, dim), c, dim);
+	for (uint32_t i = 0; i < c; i++) {
+		const float *q = a->f->q + column(w, i);
+
+		for (uint32_t j = 0; j < dim; j++)
+			w->query[i * dim + j] = q[j] * scale;
 	}
-	memset(w.acc, 0, (size_t)cols * hd * sizeof(float));
-	blocks(f, &w, run, a->layer, h);
-	for (uint32_t c = 0; c < cols; c++) {
-		float *out =
-		    f->att +
-		    ((size_t)(run->first + c / g) * in->n_head + query_head(in, h, c % g)) * hd;
+}
 
-		for (uint32_t j = 0; j < hd; j++)
-			out[j] = w.acc[(size_t)c * hd + j] / w.sum[c];
+static struct kv_page *page_at(const struct work *w, uint32_t at)
+{
+	return w->f->rows[w->run->first].pages[at / KV_TOKENS];
+}
+
+/* Scores of the page at `at`, which is `from` tokens into its segment. */
+static void page_scores(const struct work *w, uint32_t at, uint32_t from)
+{
+	const struct attn_type *t = &w->k->type[w->kv->type];
+	const void *k = kv_k(w->kv, page_at(w, at), w->layer, w->head);
+	uint32_t c = first_row(w, at) * w->group, n = w->cols - c;
+
+	if (n > WIDE && t->expand_k) {
+		t->expand_k(k, w->dim, w->block);
+		k = w->block;
+		t = &w->k->type[KV_F32];
 	}
+	t->qk(k, w->dim, w->query + (size_t)c * w->dim, w->dim, n,
+	      w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS);
+}
+
+/* Adds the page's V: for all columns what its first row sees, then for each row the rest, so that
+ * no row touches a token behind its own. */
+static void page_values(const struct work *w, const struct sums *s, uint32_t at, uint32_t from)
+{
+	const struct attn_type *t = &w->k->type[w->kv->type];
+	const void *v = kv_v(w->kv, page_at(w, at), w->layer, w->head);
+	uint32_t r = first_row(w, at), c = r * w->group, n = w->cols - c;
+	uint32_t all = sees(w, r, at, KV_TOKENS), most = sees(w, w->run->n - 1, at, KV_TOKENS);
+
+	if (n > WIDE && t->expand_v) {
+		t->expand_v(v, w->dim, most, w->block);
+		v = w->block;
+		t = &w->k->type[KV_F32];
+	}
+	t->pv(v, w->dim, 0, all, w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, n,
+	      s->acc + (size_t)c * w->dim, w->dim);
+	for (r++; r < w->run->n && all < KV_TOKENS; r++) {
+		uint32_t mine = sees(w, r, at, KV_TOKENS);
+
+		c = r * w->group;
+		if (mine > all)
+			t->pv(v, w->dim, all, mine, w->score + (size_t)c * SEG_TOKENS + from,
+			      SEG_TOKENS, w->group, s->acc + (size_t)c * w->dim, w->dim);
+	}
+}
+
+/* The segment at position `at`: sums of the columns that see some of it. */
+static void segment(const struct work *w, const struct sums *s, uint32_t at)
+{
+	uint32_t end = w->end - at < SEG_TOKENS ? w->end : at + SEG_TOKENS;
+	uint32_t c0 = first_row(w, at) * w->group;
+
+	for (uint32_t p = at; p < end; p += KV_TOKENS)
+		page_scores(w, p, p - at);
+	for (uint32_t c = c0; c < w->cols; c++)
+		w->k->softmax(w->score + (size_t)c * SEG_TOKENS,
+			      sees(w, c / w->group, at, SEG_TOKENS), &s->max[c], &s->sum[c]);
+	memset(s->acc + (size_t)c0 * w->dim, 0, (size_t)(w->cols - c0) * w->dim * sizeof(float));
+	for (uint32_t p = at; p < end; p += KV_TOKENS)
+		page_values(w, s, p, p - at);
+}
+
+/* Adds a segment's sums to those before it. A NaN stays: the sums have it. */
+static void merge(const struct work *w, const struct sums *s, uint32_t at)
+{
+	const struct sums *all = &w->all;
+
+	for (uint32_t c = first_row(w, at) * w->group; c < w->cols; c++) {
+		float max = all->max[c] > s->max[c] ? all->max[c] : s->max[c];
+		float a = exp2f(all->max[c] - max), b = exp2f(s->max[c] - max);
+
+		all->sum[c] = all->sum[c] * a + s->sum[c] * b;
+		all->max[c] = max;
+		w->k->merge(all->acc + (size_t)c * w->dim, a, s->acc + (size_t)c * w->dim, b,
+			    w->dim);
+	}
+}
+
+static void answer(const struct work *w)
+{
+	for (uint32_t c = 0; c < w->cols; c++) {
+		const float *acc = w->all.acc + (size_t)c * w->dim;
+		float *out = w->f->att + column(w, c), sum = w->all.sum[c];
+
+		for (uint32_t j = 0; j < w->dim; j++)
+			out[j] = acc[j] / sum;
+	}
+}
+
+/* A run and head from beginning to end. Later runs, which see more, come first. */
+static void whole(void *arg, unsigned item, unsigned worker)
+{
+	const struct att_arg *a = arg;
+	uint32_t heads = a->f->in->n_head_kv, run = a->f->n_runs - 1 - item / heads;
+	struct work w;
+
+	work_open(&w, a, run, item % heads, a->f->scratch[worker]);
+	segment(&w, &w.all, 0);
+	for (uint32_t at = SEG_TOKENS; at < w.end; at += SEG_TOKENS) {
+		segment(&w, &w.seg, at);
+		merge(&w, &w.seg, at);
+	}
+	answer(&w);
+}
+
+/* Where segment `seg` of a run and head waits. */
+static struct sums part_of(const struct att_arg *a, const struct work *w, uint32_t seg)
+{
+	size_t one = sums_floats(max_cols(a->f->in), w->dim);
+	size_t run = (size_t)(w->run - a->f->runs);
+
+	return sums_at(a->f->parts + ((run * a->f->in->n_head_kv + w->head) * a->segs + seg) * one,
+		       w->cols, w->dim);
+}
+
+static void one_segment(void *arg, unsigned item, unsigned worker)
+{
+	const struct att_arg *a = arg;
+	uint32_t seg = item % a->segs, heads = a->f->in->n_head_kv;
+	struct sums s;
+	struct work w;
+
+	work_open(&w, a, item / a->segs / heads, item / a->segs % heads, a->f->scratch[worker]);
+	s = part_of(a, &w, seg);
+	if (seg * SEG_TOKENS < w.end)
+		segment(&w, &s, seg * SEG_TOKENS);
+}
+
+static void merge_segments(void *arg, unsigned item, unsigned worker)
+{
+	const struct att_arg *a = arg;
+	uint32_t heads = a->f->in->n_head_kv;
+	struct work w;
+
+	work_open(&w, a, item / heads, item % heads, a->f->scratch[worker]);
+	w.all = part_of(a, &w, 0);
+	for (uint32_t seg = 1; seg * SEG_TOKENS < w.end; seg++) {
+		struct sums s = part_of(a, &w, seg);
+
+		merge(&w, &s, seg * SEG_TOKENS);
+	}
+	answer(&w);
 }
 
 void fwd_attention(struct fwd *f, uint32_t layer)
 {
-	struct item_arg a = {f, layer};
+	struct att_arg a = {f, layer, 1};
+	uint32_t items = f->n_runs * f->in->n_head_kv, longest = 0;
+	size_t one = sums_floats(max_cols(f->in), f->in->head_dim);
 
-	pool_run(f->pool, item, &a, f->n_runs * f->in->n_head_kv);
+	for (uint32_t i = 0; i < f->n_runs; i++)
+		if (end_of(f, &f->runs[i]) > longest)
+			longest = end_of(f, &f->runs[i]);
+	a.segs = longest / SEG_TOKENS + (longest % SEG_TOKENS != 0);
+	if (items < 2 * pool_threads(f->pool) && pool_threads(f->pool) > 1 && a.segs > 1 &&
+	    items * a.segs <= PARTS_FLOATS / one) {
+		pool_run(f->pool, one_segment, &a, items * a.segs);
+		pool_run(f->pool, merge_segments, &a, items);
+	} else {
+		pool_run(f->pool, whole, &a, items);
+	}
 }

@@ -6,7 +6,8 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/mul512.h engine/expand.h engine/expand.c \
 	engine/expand_avx2.c engine/sampler.h engine/sampler.c engine/pool.h engine/pool.c \
 	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/matmul.h \
-	engine/matmul.c engine/fwd.h engine/fwd.c engine/attn.c engine/engine_priv.h engine/events.c \
+	engine/matmul.c engine/fwd.h engine/fwd.c engine/rope.c engine/attn.c engine/attn_kern.h \
+	engine/attnk_portable.c engine/attnk_avx2.c engine/attnk_avx512.c engine/engine_priv.h engine/events.c \
 	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
 	engine/model.c engine/tools.c engine/rates.c
 # the scheduler's
@@ -17,7 +18,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c \
 	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
-ENGINE_TESTS = tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_pack \
+ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_pack \
 	tests/unit/t_determinism tests/unit/t_seq tests/unit/t_sched \
 	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
@@ -34,6 +35,12 @@ tests_unit_t_kernels_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_pack_SOURCES = tests/unit/t_pack.c
 tests_unit_t_pack_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_pack_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_attn_kern_SOURCES = tests/unit/t_attn_kern.c tests/unit/attn_help.h
+tests_unit_t_attn_kern_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_attn_kern_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_attn_SOURCES = tests/unit/t_attn.c tests/unit/attn_help.h $(ENGINE_HELP)
+tests_unit_t_attn_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_attn_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_determinism_SOURCES = tests/unit/t_determinism.c $(ENGINE_HELP)
 tests_unit_t_determinism_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_determinism_LDADD = $(ENGINE_TEST_LIBS)
@@ -53,7 +60,7 @@ tests_unit_t_hostile_model_SOURCES = tests/unit/t_hostile_model.c $(ENGINE_HELP)
 tests_unit_t_hostile_model_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_hostile_model_LDADD = $(ENGINE_TEST_LIBS)
 # its own copies of these files come before the library's
-tests_unit_t_mutants_SOURCES = tests/unit/t_mutants.c engine/weights.c engine/fwd.c engine/attn.c \
+tests_unit_t_mutants_SOURCES = tests/unit/t_mutants.c engine/weights.c engine/fwd.c engine/rope.c engine/attn.c \
 	$(ENGINE_HELP)
 tests_unit_t_mutants_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS) -DSP_ENGINE_MUTANTS
 tests_unit_t_mutants_LDADD = $(ENGINE_TEST_LIBS)

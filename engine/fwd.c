@@ -71,7 +71,7 @@ int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
 	f->scratch = calloc(threads, sizeof(*f->scratch));
 	f->memory =
 	    FAULT("fwd.alloc") ? NULL : aligned_alloc(64, (all * sizeof(float) + 63) & ~(size_t)63);
-	if (!f->rows || !f->runs || !f->scratch || !f->memory) {
+	if (!f->rows || !f->runs || !f->scratch || !f->memory || !fwd_parts_open(f)) {
 		fwd_close(f);
 		return err_set(err, E_NOMEM, "batch buffers");
 	}
@@ -89,27 +89,9 @@ void fwd_close(struct fwd *f)
 	free(f->rows);
 	free(f->runs);
 	free(f->scratch);
+	free(f->parts);
 	free(f->memory);
 	*f = (struct fwd){0};
-}
-
-static void make_runs(struct fwd *f)
-{
-	uint32_t most = fwd_run_rows(f->in);
-
-	f->n_runs = 0;
-	for (uint32_t i = 0; i < f->n_rows;) {
-		uint32_t end = i;
-
-		while (end < f->n_rows && f->rows[end].seq == f->rows[i].seq)
-			end++;
-		for (uint32_t last = f->rows[end - 1].pos; i < end; f->n_runs++) {
-			uint32_t n = end - i < most ? end - i : most;
-
-			f->runs[f->n_runs] = (struct fwd_run){i, n, last};
-			i += n;
-		}
-	}
 }
 
 static void start_row(void *arg, unsigned i, unsigned worker)
@@ -144,7 +126,7 @@ void fwd_begin(struct fwd *f, uint32_t n_rows)
 	f->n_rows = n_rows;
 	f->at = 0;
 	f->pending = false;
-	make_runs(f);
+	fwd_runs(f);
 	each_row(f, start_row);
 }
 
@@ -177,59 +159,9 @@ static void norm_rows(struct fwd *f, const float *w)
 	f->pending = false;
 }
 
-/* Turns the pairs (2i, 2i + 1) of one head. */
-static void rope(float *h, const float *turn, uint32_t dim)
-{
-	for (uint32_t i = 0; i < dim; i += 2) {
-		uint32_t a = MUTANT(MUT_ROPE_NEOX) ? i / 2 : i;
-		uint32_t b = MUTANT(MUT_ROPE_NEOX) ? i / 2 + dim / 2 : i + 1;
-		float c = turn[i], s = turn[i + 1], x = h[a], y = h[b];
-
-		h[a] = x * c - y * s;
-		h[b] = x * s + y * c;
-	}
-}
-
-struct layer_arg {
-	struct fwd *f;
-	uint32_t layer;
-};
-
-static void store(const struct fwd *f, const struct kv_class *kv, void *run, size_t at,
-		  const float *from)
-{
-	if (kv->elem == sizeof(float))
-		memcpy((float *)run + at, from, kv->head_dim * sizeof(float));
-	else
-		f->k->f32_to_half(from, (uint16_t *)run + at, kv->head_dim);
-}
-
-static void rope_store_row(void *arg, unsigned i, unsigned worker)
-{
-	const struct layer_arg *a = arg;
-	struct fwd *f = a->f;
-	const struct model_info *in = f->in;
-	const struct fwd_row *r = &f->rows[i];
-	struct kv_page *page = r->pages[r->pos / KV_TOKENS];
-	const float *turn = f->turn + (size_t)i * f->w->rope_dim;
-	size_t hd = in->head_dim, slot = r->pos % KV_TOKENS * hd;
-
-	for (uint32_t h = 0; h < in->n_head; h++)
-		rope(f->q + (i * (size_t)in->n_head + h) * hd, turn, f->w->rope_dim);
-	for (uint32_t h = 0; h < in->n_head_kv; h++) {
-		float *k = f->kk + (i * (size_t)in->n_head_kv + h) * hd;
-		float *v = f->v + (i * (size_t)in->n_head_kv + h) * hd;
-
-		rope(k, turn, f->w->rope_dim);
-		store(f, r->kv, kv_k(r->kv, page, a->layer, h), slot, k);
-		store(f, r->kv, kv_v(r->kv, page, a->layer, h), slot, v);
-	}
-}
-
 static void part_qkv(struct fwd *f, uint32_t layer)
 {
 	const struct layer *l = &f->w->layers[layer];
-	struct layer_arg arg = {f, layer};
 	struct mm m = {.w = {&l->q, &l->k, &l->v},
 		       .y = {f->q, f->kk, f->v},
 		       .n_w = 3,
@@ -238,11 +170,7 @@ static void part_qkv(struct fwd *f, uint32_t layer)
 
 	norm_rows(f, l->attn_norm);
 	mm_run(f->pool, f->k, &m, f->scratch);
-	if (f->n_rows >= 8)
-		pool_run(f->pool, rope_store_row, &arg, f->n_rows);
-	else
-		for (uint32_t i = 0; i < f->n_rows; i++)
-			rope_store_row(&arg, i, 0);
+	fwd_store(f, layer);
 }
 
 static void part_gate_up(struct fwd *f, uint32_t layer)
@@ -327,7 +255,7 @@ void fwd_keep(struct fwd *f, const bool *keep)
 		f->rows[to++] = f->rows[i];
 	}
 	f->n_rows = to;
-	make_runs(f);
+	fwd_runs(f);
 }
 
 void fwd_hidden(struct fwd *f, uint32_t row, float *out)

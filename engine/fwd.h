@@ -33,6 +33,7 @@ struct fwd {
 	struct fwd_run *runs;
 	float *x, *add, *norm, *q, *kk, *v, *att, *gate, *up, *turn; /* [max_rows][...] */
 	float **scratch;					     /* per worker */
+	float *parts;						     /* attn.c: of segments */
 	float *memory;
 };
 
@@ -56,10 +57,14 @@ void fwd_keep(struct fwd *f, const bool *keep);
 /* After the last layer: the row's normed hidden state, n_embd floats. */
 void fwd_hidden(struct fwd *f, uint32_t row, float *out);
 
-/* attn.c: the attention of all rows; floats of scratch it needs per worker. */
+/* rope.c: turns q and k of every row; stores k and v in its page. */
+void fwd_store(struct fwd *f, uint32_t layer);
+
+/* attn.c: the attention of all rows. Of *f it uses k, pool, in, rows, n_rows, runs, n_runs, q, att,
+ * scratch and parts. Results do not depend on how rows are cut into runs. */
 void fwd_attention(struct fwd *f, uint32_t layer);
-size_t fwd_attention_scratch(const struct model_info *in);
-/* Rows one run may have, so that its queries of one KV head fill a tile. */
-uint32_t fwd_run_rows(const struct model_info *in);
+size_t fwd_attention_scratch(const struct model_info *in); /* floats per worker */
+bool fwd_parts_open(struct fwd *f);			   /* false: no memory; free(f->parts) */
+void fwd_runs(struct fwd *f);				   /* runs from rows */
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "hash.h"
+#include "kv.h"
 #include "num.h"
 
 struct want_u32 {
@@ -188,9 +189,9 @@ int info_read(const struct gguf *g, const struct model_opts *o, struct model_inf
 	if (gguf_str(g, "tokenizer.chat_template", &s))
 		sha256(s, info->template_sha256);
 	info->file_bytes = g->bytes;
-	/* K and V, F16 (F32 in F32 models): bounded by 1024 layers x 1024 heads x 1024 */
-	info->kv_bytes_per_token = 4ull * info->n_layer * info->n_head_kv * info->head_dim;
-	if (strcmp(info->quant, "F32") == 0)
-		info->kv_bytes_per_token *= 2;
+	/* bounded by 1024 layers x 1024 heads x 1024 */
+	info->kv_bytes_per_token =
+	    (uint64_t)info->n_layer * info->n_head_kv *
+	    kv_token_bytes(strcmp(info->quant, "F32") == 0 ? KV_F32 : KV_F16, info->head_dim);
 	return 0;
 }

@@ -38,6 +38,7 @@ static void complete(struct kernels *to, const struct kernels *from)
 	TAKE(add);
 	TAKE(exp_sum);
 	TAKE(weigh);
+	TAKE(attn);
 	if (to->p_form == P_NONE) { /* class P is one thing: all or nothing */
 		to->p_form = from->p_form;
 		to->exact = from->exact;

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <math.h>
 
+#include "attn_kern.h"
 #include "blocks.h"
 #include "expand.h"
 
@@ -460,5 +461,6 @@ const struct kernels kern_avx2 = {
     .add = add,
     .exp_sum = exp_sum,
     .weigh = weigh,
+    .attn = &attn_avx2,
 };
 #endif

@@ -2,6 +2,7 @@
  * kernels.h; loops over eight partial sums are written so that compilers make vectors of them. */
 #include <math.h>
 
+#include "attn_kern.h"
 #include "blocks.h"
 #include "expand.h"
 #include "kern_port.h"
@@ -244,6 +245,7 @@ const struct kernels kern_portable = {
     .add = add,
     .exp_sum = exp_sum,
     .weigh = weigh,
+    .attn = &attn_portable,
     .p_form = P_F32,
     .p_bytes = sizeof(float),
     .p_form_x = port_p_form_x,

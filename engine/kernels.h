@@ -18,6 +18,8 @@
 #include "gtype.h"
 #include "pack.h"
 
+struct attn_kernels;
+
 /* One row of n weights (a multiple of the type's block) to fp32. */
 typedef void (*kern_expand)(const void *row, float *out, size_t n);
 
@@ -48,6 +50,7 @@ struct kernels {
 	/* acc[j] = acc[j] * scale + sum over t, ascending, of p[t] * v[t * ldv + j]. */
 	void (*weigh)(float *acc, unsigned dim, float scale, const float *p, unsigned n,
 		      const float *v, size_t ldv);
+	const struct attn_kernels *attn; /* attn_kern.h */
 	/* ---- class P (pack.h); p_form P_NONE: only gemm ---- */
 	enum p_form p_form;
 	size_t p_bytes; /* of one activation: 2 or 4 */

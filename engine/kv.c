@@ -13,22 +13,25 @@ void kv_open(struct kv *kv, uint64_t budget)
 }
 
 bool kv_class_open(struct kv *kv, struct kv_class *c, uint32_t layers, uint32_t kv_heads,
-		   uint32_t head_dim, uint32_t elem)
+		   uint32_t head_dim, enum kv_type type)
 {
-	uint64_t runs, bytes;
+	uint64_t blocks, bytes, block;
 
-	if (mul_u64((uint64_t)layers * 2, kv_heads, &runs) || runs > UINT32_MAX ||
-	    mul_u64(runs, (uint64_t)head_dim * KV_TOKENS * elem, &bytes) ||
-	    add_u64(bytes, sizeof(struct kv_page), &bytes) || align_u64(bytes, 64, &bytes) ||
-	    bytes > SIZE_MAX / 2)
+	if (!kv_fits(type, head_dim))
+		return false;
+	block = kv_token_bytes(type, head_dim) / 2 * KV_TOKENS;
+	if (mul_u64((uint64_t)layers * 2, kv_heads, &blocks) || blocks > UINT32_MAX ||
+	    mul_u64(blocks, block, &bytes) || add_u64(bytes, sizeof(struct kv_page), &bytes) ||
+	    align_u64(bytes, 64, &bytes) || bytes > SIZE_MAX / 2)
 		return false;
 	*c = (struct kv_class){.kv = kv,
 			       .next = kv->classes,
 			       .page_bytes = (size_t)bytes,
-			       .runs = (uint32_t)runs,
+			       .block_bytes = (size_t)block,
+			       .blocks = (uint32_t)blocks,
 			       .kv_heads = kv_heads,
 			       .head_dim = head_dim,
-			       .elem = elem};
+			       .type = type};
 	kv->classes = c;
 	return true;
 }
@@ -115,11 +118,29 @@ bool kv_drop(struct kv_class *c, struct kv_page *p)
 	return true;
 }
 
+/* The first n of `step` things of `bytes` each, in every one of `rows` rows. */
+static void copy_rows(uint8_t *to, const uint8_t *from, uint32_t rows, size_t step, size_t bytes,
+		      uint32_t n)
+{
+	for (uint32_t i = 0; i < rows; i++)
+		memcpy(to + i * step * bytes, from + i * step * bytes, n * bytes);
+}
+
 void kv_copy(const struct kv_class *c, struct kv_page *to, const struct kv_page *from,
 	     uint32_t tokens)
 {
-	size_t row = (size_t)c->head_dim * c->elem, run = KV_TOKENS * row;
+	size_t dim = c->head_dim, bytes = kv_number_bytes(c->type),
+	       numbers = KV_TOKENS * dim * bytes;
+	uint32_t groups = c->type == KV_Q8_0 ? c->head_dim / KV_Q : 0;
 
-	for (uint32_t i = 0; i < c->runs; i++)
-		memcpy(to->data + i * run, from->data + i * run, tokens * row);
+	for (uint32_t i = 0; i < c->blocks; i++) {
+		uint8_t *t = to->data + i * c->block_bytes;
+		const uint8_t *f = from->data + i * c->block_bytes;
+
+		if (i / c->kv_heads % 2 == 0) /* K: tokens side by side */
+			copy_rows(t, f, c->head_dim, KV_TOKENS, bytes, tokens);
+		else
+			copy_rows(t, f, 1, KV_TOKENS, dim * bytes, tokens);
+		copy_rows(t + numbers, f + numbers, groups, KV_TOKENS, 2, tokens);
+	}
 }

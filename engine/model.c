@@ -15,8 +15,8 @@ static void model_free(struct model *m)
 	fwd_close(&m->fwd);
 	fwd_close(&m->fwd2);
 	weights_free(&m->weights);
-	kv_class_close(&m->kv16);
-	kv_class_close(&m->kv32);
+	for (int t = 0; t < KV_TYPES; t++)
+		kv_class_close(&m->kv[t]);
 	tok_free(m->tok);
 	free(m->logits);
 	free(m->hidden);
@@ -34,9 +34,10 @@ static int load_weights(struct engine *e, struct model *m, const struct gguf *g,
 
 	if (rc < 0)
 		return rc;
-	if (!kv_class_open(&e->kv, &m->kv16, in->n_layer, in->n_head_kv, in->head_dim, 2) ||
-	    !kv_class_open(&e->kv, &m->kv32, in->n_layer, in->n_head_kv, in->head_dim, 4))
-		return err_set(err, E_RANGE, "the KV cache of this shape is too large");
+	for (int t = 0; t < KV_TYPES; t++)
+		if (kv_fits(t, in->head_dim) &&
+		    !kv_class_open(&e->kv, &m->kv[t], in->n_layer, in->n_head_kv, in->head_dim, t))
+			return err_set(err, E_RANGE, "the KV cache of this shape is too large");
 	rc = fwd_open(&m->fwd, e->k, e->pool, in, &m->weights, MAX_BATCH_ROWS, err);
 	if (rc < 0)
 		return rc;

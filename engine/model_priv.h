@@ -17,7 +17,7 @@ struct model {
 	struct model *next; /* of the engine */
 	struct parts parts;
 	struct weights weights;
-	struct kv_class kv16, kv32;
+	struct kv_class kv[KV_TYPES]; /* by type; not open (kv.kv NULL) where it does not fit */
 	struct fwd fwd;
 	float *logits;	     /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
 	float *hidden;	     /* fwd.max_rows x n_embd */

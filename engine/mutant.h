@@ -1,4 +1,4 @@
-/* mutant.h - wrong arithmetic on purpose: a test builds weights.c, fwd.c and attn.c with
+/* mutant.h - wrong arithmetic on purpose: a test builds weights.c, rope.c and attn.c with
  * SP_ENGINE_MUTANTS and shows that the golden comparison finds each of these mistakes. In every
  * other build MUTANT() is the constant false. */
 #ifndef SP_ENGINE_MUTANT_H

@@ -40,11 +40,15 @@ static struct seq *seq_make(struct engine *e, struct model *m, struct kv_class *
 }
 
 /* A model kept in F32 is there for exactness: F16 would be its largest error. */
-static struct kv_class *kv_of(struct model *m, enum kv_type type)
+static struct kv_class *kv_of(struct model *m, const struct seq_cfg *cfg)
 {
+	enum kv_type type = cfg->kv_type;
+
 	if (type == KV_AUTO)
 		type = m->weights.layers[0].k.type == GT_F32 ? KV_F32 : KV_F16;
-	return type == KV_F16 ? &m->kv16 : type == KV_F32 ? &m->kv32 : NULL;
+	if (!kv_fits(type, m->info.head_dim) || (type == KV_Q8_0 && cfg->role == SEQ_GUARD))
+		return NULL;
+	return &m->kv[type];
 }
 
 int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct seq **out,
@@ -57,8 +61,9 @@ int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct
 		return err_set(err, E_UNSUPPORTED, "the model was loaded without weights");
 	if (cfg->priority > PRIO_LOW)
 		return err_set(err, E_RANGE, "priority %d", (int)cfg->priority);
-	if (!(kv = kv_of(m, cfg->kv_type)))
-		return err_set(err, E_UNSUPPORTED, "KV type %d", (int)cfg->kv_type);
+	if (!(kv = kv_of(m, cfg)))
+		return err_set(err, E_UNSUPPORTED, "KV type %d for this model and role",
+			       (int)cfg->kv_type);
 	if (cfg->max_tokens == 0 || cfg->max_tokens > m->info.context)
 		return err_set(err, E_RANGE, "%u tokens: the model's context is %u",
 			       cfg->max_tokens, m->info.context);

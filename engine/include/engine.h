@@ -122,7 +122,9 @@ size_t model_stable_prefix(const struct model *m, struct span text);
 /* ---- sequences ---- */
 enum seq_role { SEQ_CHAT, SEQ_GUARD };     /* arithmetic class: guard = P always */
 enum seq_priority { PRIO_GUARD, PRIO_NORMAL, PRIO_LOW };
-enum kv_type { KV_AUTO, KV_F16, KV_F32 }; /* AUTO: F32 for F32 models, else F16 */
+/* Numbers of the KV cache. AUTO: F32 for F32 models, else F16. Q8_0 (int8 with a scale for every 32):
+ * half of F16's memory; only where the head dimension is a multiple of 32, and never for guards. */
+enum kv_type { KV_AUTO, KV_F16, KV_F32, KV_BF16, KV_Q8_0 };
 struct seq_cfg {
 	uint64_t cache_domain; /* prefix sharing only inside one (the daemon: the subject) */
 	uint64_t fair_group;   /* fairness (the daemon: the organisation) */

@@ -17,7 +17,7 @@ static const struct shape shape = {.embd = 64,
 				   .layers = 2,
 				   .heads = 8,
 				   .kv_heads = 2,
-				   .head_dim = 16,
+				   .head_dim = 32, /* as Q8_0 caches want */
 				   .ff = 120,
 				   .vocab = SMALL_VOCAB,
 				   .context = 2048,
@@ -55,8 +55,10 @@ static void add_company(struct rig *r, unsigned n)
 
 static void guard_row(const struct guard_case *c, float *out)
 {
-	struct seq_cfg cfg = {
-	    .priority = PRIO_GUARD, .role = SEQ_GUARD, .max_tokens = LEN + 60, .kv_type = c->kv};
+	struct seq_cfg cfg = {.priority = PRIO_GUARD,
+			      .role = c->kv == KV_Q8_0 ? SEQ_CHAT : SEQ_GUARD,
+			      .max_tokens = LEN + 60,
+			      .kv_type = c->kv};
 	struct rig r;
 	struct seq *s, *parent = NULL;
 	int32_t ids[LEN];
@@ -124,6 +126,18 @@ static void guard_rows_do_not_depend_on_forks_and_truncation(void **st)
 		same_bytes(&(struct guard_case){*k, 1, 512, 0, KV_F32, false},
 			   &(struct guard_case){*k, 2, 7, 2, KV_F32, true});
 	}
+}
+
+static void rows_of_every_kv_type_are_their_own(void **st)
+{
+	for (const char *const *k = engine_kernel_paths(); *k; k++)
+		for (enum kv_type t = KV_F16; t <= KV_Q8_0; t++) {
+			const struct guard_case base = {*k, 1, 512, 0, t, false};
+
+			same_bytes(&base, &(struct guard_case){*k, 2, 1, 3, t, false});
+			same_bytes(&base, &(struct guard_case){*k, 9, 7, 0, t, false});
+			same_bytes(&base, &(struct guard_case){*k, 3, 64, 3, t, true});
+		}
 }
 
 /* Chat tokens too, as long as D arithmetic equals P (this build). */
@@ -206,6 +220,7 @@ int main(void)
 	    cmocka_unit_test(guard_rows_do_not_depend_on_company),
 	    cmocka_unit_test(guard_rows_do_not_depend_on_threads),
 	    cmocka_unit_test(guard_rows_do_not_depend_on_forks_and_truncation),
+	    cmocka_unit_test(rows_of_every_kv_type_are_their_own),
 	    cmocka_unit_test(drawn_tokens_do_not_depend_on_company),
 	    cmocka_unit_test(leaving_neighbours_change_nothing),
 	};

@@ -73,6 +73,26 @@ static void f32_cache_is_closer_still(void **st)
 	assert_true(e <= 5e-6);
 }
 
+/* What a smaller cache costs, in an F32 model, where it is the only rounding. */
+static void caches_cost_no_more_than_their_rounding(void **st)
+{
+	static const struct {
+		enum kv_type kv;
+		double at_most;
+	} c[] = {{KV_F16, 2e-4}, {KV_BF16, 1e-3}, {KV_Q8_0, 3e-3}};
+
+	for (int i = 0; i < 3; i++)
+		for (const char *const *k = engine_kernel_paths(); *k; k++)
+			for (int step = 0; step < 2; step++) {
+				double e = golden_nano("f32", *k, step, c[i].kv);
+
+				if (e < 0)
+					skip();
+				print_message("cache %d, %s: %.2e\n", (int)c[i].kv, *k, e);
+				assert_true(e <= c[i].at_most);
+			}
+}
+
 static json_t *stories(int *fd)
 {
 	int j = shared_fd("data/models/stories260K/golden.json");
@@ -255,6 +275,7 @@ int main(void)
 	    cmocka_unit_test(nano_models_are_close_to_float64),
 	    cmocka_unit_test(quantised_models_are_as_exact_as_f32),
 	    cmocka_unit_test(f32_cache_is_closer_still),
+	    cmocka_unit_test(caches_cost_no_more_than_their_rounding),
 	    cmocka_unit_test(stories_logits_and_greedy_texts_are_equal),
 	    cmocka_unit_test(two_untied_layers_with_gqa_match_float64),
 	    cmocka_unit_test(head_dim_comes_from_key_length),

@@ -1,5 +1,5 @@
 /* t_mutants.c - the golden comparison finds each classic mistake of a Llama forward pass. This
- * program is linked with weights.c, fwd.c and attn.c built so that they can make them. */
+ * program is linked with weights.c, fwd.c, rope.c and attn.c built so that they can make them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -29,7 +29,7 @@ static void open_pages(unsigned pages)
 	struct rig probe;
 
 	rig_open(&probe, random_model(&shape, 3, NULL), NULL, 1, 1 << 20);
-	page = probe.m->kv32.page_bytes;
+	page = probe.m->kv[KV_F32].page_bytes;
 	rig_close(&probe);
 	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, pages * page + page / 2);
 }
@@ -258,7 +258,7 @@ static void freed_pages_are_wiped(void **st)
 	p = s->pages[0];
 	assert_int_not_equal(p->data[5] | p->data[6] | p->data[7], 0);
 	seq_free(s);
-	assert_ptr_equal(r.m->kv32.idle, p);
+	assert_ptr_equal(r.m->kv[KV_F32].idle, p);
 	for (size_t i = 0; i < page - sizeof(*p); i++)
 		assert_int_equal(p->data[i], 0);
 	rig_close(&r);

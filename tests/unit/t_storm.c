@@ -83,7 +83,7 @@ static void fifty_requests_share_a_budget_for_one_and_a_half(void **st)
 
 	rig_close(&r);
 	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 1 << 20);
-	page = r.m->kv32.page_bytes;
+	page = r.m->kv[KV_F32].page_bytes;
 	rig_close(&r);
 	pages = kv_pages_for(300);
 	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, pages * page * 3 / 2);
