@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <math.h>
 
+#include "attn_kern.h"
 #include "blocks.h"
 
 static bool avx512_usable(void)
@@ -221,6 +222,7 @@ const struct kernels kern_avx512 = {
     .swiglu = swiglu,
     .add = add,
     .exp_sum = exp_sum,
+    .attn = &attn_avx512,
     .p_form = P_F32,
     .p_bytes = sizeof(float),
     .p_form_x = p512_form_x,
