@@ -16,6 +16,7 @@ static const struct model_verb *const verbs[] = {
 	&model_verb_synth,
 	&model_verb_bench,
 	&model_verb_plan,
+	&model_verb_perplexity,
 };
 /* clang-format on */
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -24,6 +24,7 @@ extern const struct model_verb model_verb_import;
 extern const struct model_verb model_verb_synth;
 extern const struct model_verb model_verb_bench;
 extern const struct model_verb model_verb_plan;
+extern const struct model_verb model_verb_perplexity;
 
 /* ---- files ---- */
 struct model_files {
