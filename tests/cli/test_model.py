@@ -96,7 +96,6 @@ def generation_from_text_is_generation_from_its_tokens():
     model("generate", nano("Q8_0"), "--n", "3", code=2)
     model("generate", nano("Q8_0"), "--prompt", "a", "--tokens", "1", code=2)
     model("generate", nano("Q8_0"), "--prompt", "a", "--n", "4096", code=2)
-    model("generate", nano("Q8_0"), "--prompt", "", code=2)
     model("generate", nano("Q8_0"), "--prompt", "a", "--kernel", "abacus", code=2)
 
 
