@@ -33,7 +33,8 @@ static bool buffers(struct engine *e, struct batch *b, struct model *m)
 		if (m->no_second == e->batches)
 			return false; /* tried while this batch rested */
 		m->no_second = e->batches;
-		if (fwd_open(&m->fwd2, e->k, e->pool, &m->info, &m->weights, URGENT_ROWS, NULL) < 0)
+		if (fwd_open(&m->fwd2, e->k, e->pool, &m->info, &m->weights, URGENT_ROWS,
+			     e->fast_f16, NULL) < 0)
 			return false;
 		m->hidden2 = calloc((size_t)m->fwd2.max_rows * m->info.n_embd, sizeof(float));
 		if (!m->hidden2) {
@@ -115,6 +116,12 @@ void batch_measure(struct batch *b)
 	}
 }
 
+bool batch_sampled(const struct job *j)
+{
+	return j->seq->cfg.role != SEQ_GUARD &&
+	       (j->kind == JOB_GENERATE || j->seq->e->appends_sampled);
+}
+
 /* Puts n rows of the sequence's first job into the batch. */
 static void part_add(struct batch *b, struct seq *s, uint32_t n)
 {
@@ -129,8 +136,12 @@ static void part_add(struct batch *b, struct seq *s, uint32_t n)
 	b->parts[b->n_parts++] = (struct part){s, j, b->rows, n};
 	for (uint32_t i = 0; i < n; i++)
 		b->fwd->rows[b->rows++] = (struct fwd_row){
-		    s, s->kv, s->pages, s->len + i,
-		    j->kind == JOB_APPEND ? j->ids[j->done + i] : j->tokens[j->n_tokens - 1]};
+		    s,
+		    s->kv,
+		    s->pages,
+		    s->len + i,
+		    j->kind == JOB_APPEND ? j->ids[j->done + i] : j->tokens[j->n_tokens - 1],
+		    batch_sampled(j)};
 }
 
 static void add_gens(struct batch *b, uint32_t n, enum seq_role role)

@@ -5,8 +5,8 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/kern_avx512p.c engine/kern_avx512d.c engine/kern_avx512bf16.c engine/cells512.h \
 	engine/mul512.h engine/expand.h engine/expand.c \
 	engine/expand_avx2.c engine/sampler.h engine/sampler.c engine/pool.h engine/pool.c \
-	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/matmul.h \
-	engine/matmul.c engine/fwd.h engine/fwd.c engine/rope.c engine/attn.c engine/attn_kern.h \
+	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/weights_pack.c \
+	engine/matmul.h engine/matmul.c engine/fwd.h engine/fwd.c engine/rope.c engine/attn.c engine/attn_kern.h \
 	engine/attnk_portable.c engine/attnk_avx2.c engine/attnk_avx512.c engine/engine_priv.h engine/events.c \
 	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
 	engine/model.c engine/tools.c engine/rates.c

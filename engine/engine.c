@@ -23,6 +23,7 @@ int engine_open(const struct engine_cfg *cfg, struct engine **out, struct err *e
 	pthread_mutex_init(&e->lock, NULL);
 	events_open(e);
 	kv_open(&e->kv, cfg->kv_bytes);
+	e->fast_f16 = cfg->fast_f16;
 	e->wake_fd = FAULT("engine.eventfd") ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (e->wake_fd < 0)
 		rc = err_sys(err, "eventfd");

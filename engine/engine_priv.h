@@ -91,6 +91,7 @@ struct head { /* a row of output */
 	struct job *job; /* NULL: nobody wants it any more */
 	const float *hidden;
 	uint32_t row; /* of an append job's wanted rows */
+	bool sampled; /* class D */
 };
 
 enum stage { BATCH_NONE, BATCH_LAYERS, BATCH_HEADS };
@@ -121,6 +122,8 @@ struct engine {
 	uint64_t next_job, batches, turns, visits; /* batches: those that are no guards' */
 	uint32_t n_groups, n_busy, n_ready; /* n_busy: sequences with jobs; n_ready: queued */
 	uint32_t chunk;				 /* rows of a batch; 0 = by time (tests set it) */
+	bool appends_sampled;			 /* tests: chats' appended rows are of class D */
+	bool fast_f16;
 	struct evnode *ev_first, **ev_end;	 /* to be polled */
 	struct evnode *given_first, **given_end; /* recycled by the next poll */
 	struct engine_stats stats;
@@ -160,6 +163,8 @@ bool batch_runnable(const struct engine *e);
 /* build.c: what goes into a batch */
 bool batch_build(struct engine *e, struct batch *b); /* false: nothing can run */
 void batch_measure(struct batch *b);		     /* after its end: how long rows take */
+/* Its rows are of class D: what was drawn; prompts and guards are of class P (pack.h). */
+bool batch_sampled(const struct job *j);
 
 /* head.c: output rows */
 void head_begin(struct engine *e, struct batch *b); /* after the last layer */

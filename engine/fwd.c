@@ -40,31 +40,45 @@ static void carve(struct fwd *f)
 	}
 }
 
-/* Floats of scratch per worker: a panel of weights or one block of attention. */
-static size_t scratch_floats(const struct model_info *in)
+static uint32_t widest(const struct model_info *in)
 {
-	uint32_t ks[] = {in->n_embd, in->n_ff, in->n_head * in->head_dim};
-	size_t most = fwd_attention_scratch(in);
+	uint32_t q = in->n_head * in->head_dim, k = in->n_embd > in->n_ff ? in->n_embd : in->n_ff;
 
-	for (int i = 0; i < 3; i++)
-		if (mm_scratch(ks[i]) > most)
-			most = mm_scratch(ks[i]);
-	return (most + 15) & ~(size_t)15;
+	return k > q ? k : q;
+}
+
+static bool has_f16(const struct weights *w)
+{
+	bool any = w->output.kind == PACK_F16;
+
+	for (uint32_t i = 0; i < w->n_layer && !any; i++) {
+		const struct layer *l = &w->layers[i];
+
+		any = l->q.kind == PACK_F16 || l->k.kind == PACK_F16 || l->v.kind == PACK_F16 ||
+		      l->o.kind == PACK_F16 || l->gate.kind == PACK_F16 || l->up.kind == PACK_F16 ||
+		      l->down.kind == PACK_F16;
+	}
+	return any;
 }
 
 int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
 	     const struct model_info *info, const struct weights *w, uint32_t want_rows,
-	     struct err *err)
+	     bool fast_f16, struct err *err)
 {
 	unsigned threads = pool_threads(pool);
-	size_t row = row_floats(info, w), work = scratch_floats(info), most, all;
+	size_t row = row_floats(info, w), work = (fwd_attention_scratch(info) + 15) & ~(size_t)15;
+	size_t most, all;
+	int rc;
 
 	*f = (struct fwd){.k = k, .pool = pool, .in = info, .w = w};
-	most = MAX_BATCH_BYTES / (row * sizeof(float));
+	most = MAX_BATCH_BYTES / (row * sizeof(float) + mm_col_bytes(k, widest(info)));
 	f->max_rows = want_rows < most ? want_rows : most < MIN_ROWS ? MIN_ROWS : (uint32_t)most;
 	if (mul_u64(row + 16, f->max_rows, &all) || all > SIZE_MAX / 8 ||
 	    work > SIZE_MAX / 8 / threads)
 		return err_set(err, E_RANGE, "the model is too wide");
+	rc = mm_open(&f->mm, k, pool, widest(info), f->max_rows, fast_f16 || !has_f16(w), err);
+	if (rc < 0)
+		return rc;
 	all += 16 * 16 + work * threads;
 	f->rows = calloc(f->max_rows, sizeof(*f->rows));
 	f->runs = calloc(f->max_rows, sizeof(*f->runs));
@@ -91,6 +105,7 @@ void fwd_close(struct fwd *f)
 	free(f->scratch);
 	free(f->parts);
 	free(f->memory);
+	mm_close(&f->mm);
 	*f = (struct fwd){0};
 }
 
@@ -102,7 +117,7 @@ static void start_row(void *arg, unsigned i, unsigned worker)
 	uint32_t pairs = f->w->rope_dim / 2;
 	float *turn = f->turn + (size_t)i * f->w->rope_dim;
 
-	e->expand(e->p + (uint64_t)r->token * e->row_bytes, f->x + (size_t)i * e->cols, e->cols);
+	wmat_row(e, (uint32_t)r->token, f->x + (size_t)i * e->cols);
 	for (uint32_t p = 0; p < pairs; p++) { /* double: positions are large, turns exact */
 		double a = r->pos * f->w->rope_step[p];
 
@@ -121,18 +136,28 @@ static void each_row(struct fwd *f, pool_fn fn)
 			fn(f, i, 0);
 }
 
+/* What follows from the rows there are. */
+static void count_rows(struct fwd *f)
+{
+	f->n_p = 0;
+	while (f->n_p < f->n_rows && !f->rows[f->n_p].sampled)
+		f->n_p++;
+	fwd_runs(f);
+}
+
 void fwd_begin(struct fwd *f, uint32_t n_rows)
 {
 	f->n_rows = n_rows;
 	f->at = 0;
 	f->pending = false;
-	fwd_runs(f);
+	count_rows(f);
 	each_row(f, start_row);
 }
 
 struct norm_arg {
 	struct fwd *f;
 	const float *w;
+	const struct mm *m; /* the product that reads the norms */
 };
 
 static void norm_row(void *arg, unsigned i, unsigned worker)
@@ -145,11 +170,12 @@ static void norm_row(void *arg, unsigned i, unsigned worker)
 	if (f->pending)
 		f->k->add(x, f->add + (size_t)i * d, d);
 	f->k->rmsnorm(x, a->w, f->norm + (size_t)i * d, d, f->in->norm_eps);
+	mm_form_row(&f->mm, a->m, i);
 }
 
-static void norm_rows(struct fwd *f, const float *w)
+static void norm_rows(struct fwd *f, const float *w, struct mm *m)
 {
-	struct norm_arg a = {f, w};
+	struct norm_arg a = {f, w, m};
 
 	if (f->n_rows >= 8)
 		pool_run(f->pool, norm_row, &a, f->n_rows);
@@ -157,6 +183,7 @@ static void norm_rows(struct fwd *f, const float *w)
 		for (uint32_t i = 0; i < f->n_rows; i++)
 			norm_row(&a, i, 0);
 	f->pending = false;
+	m->formed = true;
 }
 
 static void part_qkv(struct fwd *f, uint32_t layer)
@@ -166,37 +193,42 @@ static void part_qkv(struct fwd *f, uint32_t layer)
 		       .y = {f->q, f->kk, f->v},
 		       .n_w = 3,
 		       .x = f->norm,
-		       .cols = f->n_rows};
+		       .cols = f->n_rows,
+		       .n_p = f->n_p};
 
-	norm_rows(f, l->attn_norm);
-	mm_run(f->pool, f->k, &m, f->scratch);
+	norm_rows(f, l->attn_norm, &m);
+	mm_run(&f->mm, &m);
 	fwd_store(f, layer);
+}
+
+/* One matrix: y of add. */
+static void product(struct fwd *f, const struct wmat *w, const float *x)
+{
+	struct mm m = {.w = {w}, .y = {f->add}, .n_w = 1, .x = x, .cols = f->n_rows, .n_p = f->n_p};
+
+	mm_run(&f->mm, &m);
+	f->pending = true;
 }
 
 static void part_gate_up(struct fwd *f, uint32_t layer)
 {
 	const struct layer *l = &f->w->layers[layer];
-	struct mm m = {.w = {&l->o}, .y = {f->add}, .n_w = 1, .x = f->att, .cols = f->n_rows};
+	struct mm m = {.w = {&l->gate, &l->up},
+		       .y = {f->gate, f->up},
+		       .n_w = 2,
+		       .swiglu = true,
+		       .x = f->norm,
+		       .cols = f->n_rows,
+		       .n_p = f->n_p};
 
-	mm_run(f->pool, f->k, &m, f->scratch);
-	f->pending = true;
-	norm_rows(f, l->ffn_norm);
-	m = (struct mm){.w = {&l->gate, &l->up},
-			.y = {f->gate, f->up},
-			.n_w = 2,
-			.swiglu = true,
-			.x = f->norm,
-			.cols = f->n_rows};
-	mm_run(f->pool, f->k, &m, f->scratch);
+	product(f, &l->o, f->att);
+	norm_rows(f, l->ffn_norm, &m);
+	mm_run(&f->mm, &m);
 }
 
 static void part_down(struct fwd *f, uint32_t layer)
 {
-	const struct layer *l = &f->w->layers[layer];
-	struct mm m = {.w = {&l->down}, .y = {f->add}, .n_w = 1, .x = f->gate, .cols = f->n_rows};
-
-	mm_run(f->pool, f->k, &m, f->scratch);
-	f->pending = true;
+	product(f, &f->w->layers[layer].down, f->gate);
 }
 
 void fwd_step(struct fwd *f)
@@ -255,7 +287,7 @@ void fwd_keep(struct fwd *f, const bool *keep)
 		f->rows[to++] = f->rows[i];
 	}
 	f->n_rows = to;
-	fwd_runs(f);
+	count_rows(f);
 }
 
 void fwd_hidden(struct fwd *f, uint32_t row, float *out)

@@ -1,8 +1,8 @@
-/* fwd.h - the forward pass of one batch of rows through a Llama model, a
- * fraction of a layer at a time. A row is
- * one token of one sequence; rows of one sequence stand together, in order. What a row yields
- * depends on its own tokens and the kernel table alone, bit for bit: not on the other rows, on how
- * its sequence was cut into batches, or on the number of threads. Owner thread only. */
+/* fwd.h - the forward pass of one batch of rows through a Llama model, a fraction of a layer at a
+ * time. A row is one token of one sequence; rows of one sequence stand together, in order, and rows
+ * of class P before those of class D (pack.h). What a row yields depends on its own tokens, their
+ * classes and the kernel table alone, bit for bit: not on the other rows, on how its sequence was
+ * cut into batches, or on the number of threads. Owner thread only. */
 #ifndef SP_ENGINE_FWD_H
 #define SP_ENGINE_FWD_H
 
@@ -15,6 +15,7 @@ struct fwd_row {
 	struct kv_page **pages; /* of the sequence; page pos / KV_TOKENS is there */
 	uint32_t pos;
 	int32_t token; /* 0 <= token < n_vocab */
+	bool sampled;  /* class D */
 };
 
 struct fwd_run { /* consecutive rows of one sequence that attention takes together */
@@ -27,20 +28,23 @@ struct fwd {
 	const struct model_info *in;
 	const struct weights *w;
 	uint32_t max_rows, n_rows, n_runs;
+	uint32_t n_p; /* of class P: the first ones */
 	uint32_t at; /* fractions done: FWD_PARTS to a layer */
 	bool pending; /* add holds the last product, not yet added to x */
 	struct fwd_row *rows;
 	struct fwd_run *runs;
 	float *x, *add, *norm, *q, *kk, *v, *att, *gate, *up, *turn; /* [max_rows][...] */
-	float **scratch;					     /* per worker */
-	float *parts;						     /* attn.c: of segments */
+	struct mm_space mm;
+	float **scratch; /* per worker, for attention */
+	float *parts;	 /* attn.c: of segments */
 	float *memory;
 };
 
-/* Buffers for at most want_rows rows, fewer where one row is large. E_NOMEM, E_RANGE. */
+/* Buffers for at most want_rows rows, fewer where one row is large. fast_f16: class P of F16 weights
+ * may be rounded to bf16. w is packed already. E_NOMEM, E_RANGE. */
 int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
 	     const struct model_info *info, const struct weights *w, uint32_t want_rows,
-	     struct err *err);
+	     bool fast_f16, struct err *err);
 void fwd_close(struct fwd *f); /* zeroed struct ok */
 /* Starts a batch with f->rows[0..n_rows) filled in by the caller. */
 void fwd_begin(struct fwd *f, uint32_t n_rows);

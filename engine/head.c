@@ -16,7 +16,7 @@ static bool wants_logits(const struct job *j)
 
 static void head_add(struct batch *b, struct job *j, const float *hidden, uint32_t row)
 {
-	b->heads[b->n_heads++] = (struct head){j, hidden, row};
+	b->heads[b->n_heads++] = (struct head){j, hidden, row, batch_sampled(j)};
 }
 
 /* Rows that need no full logits, at once. hidden: n states one after another. */
@@ -29,8 +29,7 @@ static void small_rows(const struct batch *b, struct job *j, const float *hidden
 	if (j->want == WANT_HIDDEN)
 		memcpy(to, hidden, n * d * sizeof(float));
 	else
-		mm_rows(b->fwd->k, &m->weights.output, j->row_ids, j->row_n, hidden, n, to,
-			b->fwd->scratch[0]);
+		mm_rows(&b->fwd->mm, &m->weights.output, j->row_ids, j->row_n, hidden, n, to);
 	j->rows_done += n;
 }
 
@@ -203,9 +202,23 @@ static void head_product(struct engine *e, struct batch *b, const struct head *h
 	    .w = {&m->weights.output}, .y = {m->logits}, .n_w = 1, .x = b->fwd->norm, .cols = n};
 
 	for (uint32_t i = 0; i < n; i++)
+		mm.n_p += !h[i].sampled;
+	for (uint32_t i = 0; i < n; i++)
 		if (h[i].job)
 			memcpy(b->fwd->norm + i * d, h[i].hidden, d * sizeof(float));
-	mm_run(e->pool, b->fwd->k, &mm, b->fwd->scratch);
+	mm_run(&b->fwd->mm, &mm);
+}
+
+/* Rows of class P before those of class D, else in order. */
+static void sort_classes(struct head *h, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++)
+		for (uint32_t at = i; at && h[at - 1].sampled && !h[at].sampled; at--) {
+			struct head t = h[at];
+
+			h[at] = h[at - 1];
+			h[at - 1] = t;
+		}
 }
 
 void head_group(struct engine *e, struct batch *b)
@@ -215,6 +228,7 @@ void head_group(struct engine *e, struct batch *b)
 	const struct head *h = b->heads + b->head;
 	struct draws d = {h, m->logits, m->info.n_vocab, {0}, {0}};
 
+	sort_classes(b->heads + b->head, n);
 	head_product(e, b, h, n);
 	for (uint32_t i = 0; i < n; i++)
 		if (h[i].job && h[i].job->kind == JOB_GENERATE)

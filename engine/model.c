@@ -27,18 +27,27 @@ static void model_free(struct model *m)
 	free(m);
 }
 
-static int load_weights(struct engine *e, struct model *m, const struct gguf *g, struct err *err)
+/* Packing is nearly all of the work: 60 to 990 of 1000. */
+static bool packed(void *arg, unsigned per_mille)
+{
+	return progress(arg, 60 + per_mille * 93 / 100);
+}
+
+static int load_weights(struct engine *e, struct model *m, const struct gguf *g,
+			const struct model_opts *o, struct err *err)
 {
 	const struct model_info *in = &m->info;
 	int rc = weights_bind(&m->weights, g, in, e->k, err);
 
 	if (rc < 0)
 		return rc;
+	if ((rc = weights_pack(&m->weights, e->pool, packed, (void *)(uintptr_t)o, err)) < 0)
+		return rc;
 	for (int t = 0; t < KV_TYPES; t++)
 		if (kv_fits(t, in->head_dim) &&
 		    !kv_class_open(&e->kv, &m->kv[t], in->n_layer, in->n_head_kv, in->head_dim, t))
 			return err_set(err, E_RANGE, "the KV cache of this shape is too large");
-	rc = fwd_open(&m->fwd, e->k, e->pool, in, &m->weights, MAX_BATCH_ROWS, err);
+	rc = fwd_open(&m->fwd, e->k, e->pool, in, &m->weights, MAX_BATCH_ROWS, e->fast_f16, err);
 	if (rc < 0)
 		return rc;
 	m->logits = calloc((size_t)HEAD_ROWS * in->n_vocab, sizeof(float));
@@ -62,18 +71,18 @@ int engine_model_add(struct engine *e, const int *fds, unsigned nfds, const stru
 	m->vocab_only = o && o->vocab_only;
 	if ((rc = parts_open(&m->parts, fds, nfds, &g, err)) < 0)
 		goto out;
-	if (!progress(o, 100)) {
+	if (!progress(o, 20)) {
 		rc = err_set(err, E_CANCELLED, "cancelled");
 		goto out;
 	}
 	if ((rc = info_read(&g, o, &m->info, err)) < 0 || (rc = tok_new(&g, &m->tok, err)) < 0)
 		goto out;
 	tok_info(m->tok, &m->info);
-	if (!progress(o, 500)) {
+	if (!progress(o, 60)) {
 		rc = err_set(err, E_CANCELLED, "cancelled");
 		goto out;
 	}
-	if (!m->vocab_only && (rc = load_weights(e, m, &g, err)) < 0)
+	if (!m->vocab_only && (rc = load_weights(e, m, &g, o, err)) < 0)
 		goto out;
 	if (!progress(o, 1000)) {
 		rc = err_set(err, E_CANCELLED, "cancelled");

@@ -34,6 +34,7 @@ static int tool_open(struct tool *t, const int *fds, unsigned nfds, const struct
 	if ((rc = engine_open(&cfg, &t->e, err)) < 0)
 		return rc;
 	t->e->chunk = o->chunk;
+	t->e->appends_sampled = o->step;
 	rc = engine_model_add(t->e, fds, nfds, NULL, &t->m, err);
 	if (rc == 0) {
 		sc.max_tokens = (uint32_t)tokens;

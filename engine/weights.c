@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "mutant.h"
 
@@ -176,6 +177,8 @@ int weights_bind(struct weights *w, const struct gguf *g, const struct model_inf
 
 void weights_free(struct weights *w)
 {
+	if (w->packed)
+		munmap(w->packed, w->packed_bytes);
 	free(w->layers);
 	free(w->norms);
 	free(w->rope_step);

@@ -29,6 +29,8 @@ struct engine_cfg {
 				  * CPU cannot run is E_UNSUPPORTED. */
 	uint64_t kv_bytes;       /* budget of KV pages over all models, respected exactly */
 	bool deterministic;      /* reserved for the D class; guards are always deterministic */
+	bool fast_f16;           /* prompts through F16 weights may be rounded to bf16: faster where
+				  * the CPU multiplies bf16, about as exact as BF16 weights */
 };
 int engine_open(const struct engine_cfg *cfg, struct engine **e, struct err *err);
 void engine_close(struct engine *e); /* takes e; NULL ok; ends all jobs without events */
