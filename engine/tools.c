@@ -24,6 +24,7 @@ static int tool_open(struct tool *t, const int *fds, unsigned nfds, const struct
 {
 	struct engine_cfg cfg = {.threads = o->threads,
 				 .kernel_path = o->kernel,
+				 .fast_f16 = o->fast_f16,
 				 .kv_bytes = o->kv_bytes ? o->kv_bytes : UINT64_MAX / 2};
 	struct seq_cfg sc = {.priority = PRIO_NORMAL, .kv_type = o->kv};
 	int rc;

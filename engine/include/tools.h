@@ -9,7 +9,8 @@
 struct tool_opts {
 	const char *kernel; /* NULL = best */
 	uint32_t threads;   /* 0 = one per CPU */
-	bool step;	    /* logits: one append per token instead of one for all */
+	bool step;	    /* logits: one append per token, computed as drawn tokens are */
+	bool fast_f16;	    /* of engine_cfg */
 	uint32_t chunk;	    /* rows per batch, 0 = by time; the result does not depend on it */
 	uint64_t kv_bytes;  /* 0 = what the call needs */
 	enum kv_type kv;

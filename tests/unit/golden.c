@@ -25,9 +25,15 @@ static void golden_ids(int32_t *ids, int len)
 
 double golden_nano(const char *type, const char *kernel, bool step, enum kv_type kv)
 {
+	struct tool_opts o = {.kernel = kernel, .threads = 2, .step = step, .kv = kv};
+
+	return golden_nano_with(type, &o);
+}
+
+double golden_nano_with(const char *type, const struct tool_opts *o)
+{
 	static const int lens[7] = {1, 2, 5, 17, 33, 64, 200};
 	static float ref[7 * VOCAB], got[7 * VOCAB];
-	struct tool_opts o = {.kernel = kernel, .threads = 2, .step = step, .kv = kv};
 	char name[128];
 	int fd, rd;
 
@@ -45,7 +51,7 @@ double golden_nano(const char *type, const char *kernel, bool step, enum kv_type
 		float *logits;
 
 		golden_ids(ids, lens[i]);
-		if (tool_logits(&fd, 1, ids, (size_t)lens[i], &o, &logits, &vocab, &err) < 0)
+		if (tool_logits(&fd, 1, ids, (size_t)lens[i], o, &logits, &vocab, &err) < 0)
 			fail_msg("%s: %s", name, err.text);
 		assert_int_equal(vocab, VOCAB);
 		memcpy(got + (size_t)i * VOCAB, logits, VOCAB * sizeof(float));

@@ -10,6 +10,8 @@
 
 /* RMS error over the standard deviation of the 7 x 320 logits of nano-<type>; -1: files absent. */
 double golden_nano(const char *type, const char *kernel, bool step, enum kv_type kv);
+struct tool_opts;
+double golden_nano_with(const char *type, const struct tool_opts *o);
 
 /* As RMS over std: a random model of this shape, n tokens appended in pieces, against ref64.c. */
 struct shape;
