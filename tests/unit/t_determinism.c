@@ -24,6 +24,21 @@ static const struct shape shape = {.embd = 64,
 				   .freqs = true,
 				   .tied = true};
 
+/* Packed and expanded matrices, both classes, panels cut short. */
+static const struct shape mixed = {.embd = 256,
+				   .layers = 2,
+				   .heads = 4,
+				   .kv_heads = 2,
+				   .head_dim = 64,
+				   .ff = 512,
+				   .vocab = SMALL_VOCAB,
+				   .context = 2048,
+				   .freqs = true,
+				   .mixed = true};
+
+/* The model of the test that runs. */
+static const struct shape *of = &shape;
+
 struct guard_case {
 	const char *kernel;
 	uint32_t threads, chunk;
@@ -63,7 +78,7 @@ static void guard_row(const struct guard_case *c, float *out)
 	struct seq *s, *parent = NULL;
 	int32_t ids[LEN];
 
-	rig_open(&r, random_model(&shape, 11, NULL), c->kernel, c->threads, 64u << 20);
+	rig_open(&r, random_model(of, 11, NULL), c->kernel, c->threads, 64u << 20);
 	r.e->chunk = c->chunk;
 	some_ids(ids, LEN, SMALL_VOCAB, 5);
 	add_company(&r, c->company);
@@ -140,8 +155,48 @@ static void rows_of_every_kv_type_are_their_own(void **st)
 		}
 }
 
-/* Chat tokens too, as long as D arithmetic equals P (this build). */
-static void drawn_tokens_do_not_depend_on_company(void **st)
+static void guard_rows_of_quantised_models_do_not_depend_on_anything(void **st)
+{
+	of = &mixed;
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		const struct guard_case base = {*k, 1, 512, 0, KV_F16, false};
+
+		same_bytes(&base, &(struct guard_case){*k, 3, 1, 0, KV_F16, false});
+		same_bytes(&base, &(struct guard_case){*k, 2, 7, 9, KV_F16, false});
+		same_bytes(&base, &(struct guard_case){*k, 1, 64, 3, KV_F16, true});
+		same_bytes(&base, &(struct guard_case){*k, 2, 512, 9, KV_F16, true});
+	}
+	of = &shape;
+}
+
+/* The few logits a guard asks for are those of the full row, bit for bit. */
+static void chosen_logits_are_those_of_the_full_row(void **st)
+{
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		static const int32_t chosen[] = {3, SMALL_VOCAB - 1, 17, 3};
+		struct want w = {.rows = WANT_LOGITS, .ids = chosen, .n_ids = 4};
+		struct outcome *o = calloc(1, sizeof(*o));
+		float full[SMALL_VOCAB];
+		int32_t ids[40];
+		struct rig r;
+		struct seq *s;
+		job_id job;
+
+		rig_open(&r, random_model(&mixed, 11, NULL), *k, 2, 64u << 20);
+		some_ids(ids, 40, SMALL_VOCAB, 5);
+		append_all(r.e, rig_seq(&r, SEQ_GUARD, 40), ids, 40, full);
+		s = rig_seq(&r, SEQ_GUARD, 40);
+		assert_int_equal(seq_append(s, ids, 40, &w, &job, NULL), 0);
+		run_job(r.e, job, o);
+		for (int i = 0; i < 4; i++)
+			assert_memory_equal(&o->rows[i], &full[chosen[i]], sizeof(float));
+		free(o);
+		rig_close(&r);
+	}
+}
+
+/* What is drawn is of class D whatever is computed beside it. */
+static void tokens_of(const struct shape *model, const char *kernel)
 {
 	struct outcome *o = calloc(2, sizeof(*o));
 	struct gen_limit limit = {.max_new = 60, .end_ids = (int32_t[]){-1}, .n_end = 1};
@@ -156,7 +211,7 @@ static void drawn_tokens_do_not_depend_on_company(void **st)
 		struct seq *s;
 		job_id job;
 
-		rig_open(&r, random_model(&shape, 11, NULL), NULL, (uint32_t)(1 + i), 64u << 20);
+		rig_open(&r, random_model(model, 11, NULL), kernel, (uint32_t)(1 + i), 64u << 20);
 		add_company(&r, i ? 6 : 0);
 		s = rig_seq(&r, SEQ_CHAT, 100);
 		append_all(r.e, s, ids, 20, NULL);
@@ -168,6 +223,14 @@ static void drawn_tokens_do_not_depend_on_company(void **st)
 	}
 	assert_memory_equal(o[0].tokens, o[1].tokens, 60 * sizeof(int32_t));
 	free(o);
+}
+
+static void drawn_tokens_do_not_depend_on_company(void **st)
+{
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		tokens_of(&shape, *k);
+		tokens_of(&mixed, *k);
+	}
 }
 
 /* A cancelled neighbour leaves the batch between two fractions of a layer; those who stay notice
@@ -221,6 +284,8 @@ int main(void)
 	    cmocka_unit_test(guard_rows_do_not_depend_on_threads),
 	    cmocka_unit_test(guard_rows_do_not_depend_on_forks_and_truncation),
 	    cmocka_unit_test(rows_of_every_kv_type_are_their_own),
+	    cmocka_unit_test(guard_rows_of_quantised_models_do_not_depend_on_anything),
+	    cmocka_unit_test(chosen_logits_are_those_of_the_full_row),
 	    cmocka_unit_test(drawn_tokens_do_not_depend_on_company),
 	    cmocka_unit_test(leaving_neighbours_change_nothing),
 	};
