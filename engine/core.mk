@@ -12,6 +12,8 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/model.c engine/tools.c engine/rates.c
 # the scheduler's
 ENGINE_CORE_SOURCES += engine/heap.h engine/heap.c engine/sched.h engine/sched.c engine/build.c
+# the prefix cache's
+ENGINE_CORE_SOURCES += engine/prefix.h engine/prefix.c engine/prefix_seq.c
 
 if HAVE_CMOCKA
 ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64.c \
@@ -19,7 +21,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_pack \
-	tests/unit/t_determinism tests/unit/t_seq tests/unit/t_sched \
+	tests/unit/t_determinism tests/unit/t_prefix tests/unit/t_prefix_text tests/unit/t_prefix_random tests/unit/t_seq tests/unit/t_sched \
 	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
@@ -44,6 +46,15 @@ tests_unit_t_attn_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_determinism_SOURCES = tests/unit/t_determinism.c $(ENGINE_HELP)
 tests_unit_t_determinism_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_determinism_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_prefix_SOURCES = tests/unit/t_prefix.c tests/unit/prefix_help.h $(ENGINE_HELP)
+tests_unit_t_prefix_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_prefix_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_prefix_text_SOURCES = tests/unit/t_prefix_text.c tests/unit/prefix_help.h $(ENGINE_HELP)
+tests_unit_t_prefix_text_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_prefix_text_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_prefix_random_SOURCES = tests/unit/t_prefix_random.c $(ENGINE_HELP)
+tests_unit_t_prefix_random_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_prefix_random_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_seq_SOURCES = tests/unit/t_seq.c $(ENGINE_HELP)
 tests_unit_t_seq_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_seq_LDADD = $(ENGINE_TEST_LIBS)

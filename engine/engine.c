@@ -22,7 +22,9 @@ int engine_open(const struct engine_cfg *cfg, struct engine **out, struct err *e
 		return err_set(err, E_NOMEM, "engine");
 	pthread_mutex_init(&e->lock, NULL);
 	events_open(e);
+	prefix_open(&e->prefix);
 	kv_open(&e->kv, cfg->kv_bytes);
+	e->kv.tree = &e->prefix;
 	e->fast_f16 = cfg->fast_f16;
 	e->wake_fd = FAULT("engine.eventfd") ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (e->wake_fd < 0)
@@ -50,6 +52,7 @@ void engine_close(struct engine *e)
 	while (e->models)
 		engine_model_drop(e, e->models, NULL);
 	events_close(e);
+	prefix_close(&e->prefix);
 	batch_close(e);
 	pool_close(e->pool);
 	heap_free(&e->deadlines);
@@ -70,7 +73,9 @@ void engine_stats(const struct engine *e, struct engine_stats *out)
 	out->kv_pages_total = e->kv.budget / ENGINE_KV_UNIT;
 	out->kv_pages_used = (e->kv.used + ENGINE_KV_UNIT - 1) / ENGINE_KV_UNIT;
 	out->kv_pages_reserved =
-	    (e->kv.used + e->kv.promised + ENGINE_KV_UNIT - 1) / ENGINE_KV_UNIT;
+	    (e->kv.used - e->kv.resting + e->kv.promised + ENGINE_KV_UNIT - 1) / ENGINE_KV_UNIT;
+	out->kv_pages_tree = (e->prefix.bytes + ENGINE_KV_UNIT - 1) / ENGINE_KV_UNIT;
+	out->kv_pages_resting = (e->kv.resting + ENGINE_KV_UNIT - 1) / ENGINE_KV_UNIT;
 }
 
 /* The descriptor is quiet again, before anything is looked at. */

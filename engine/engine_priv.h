@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "model_priv.h"
+#include "prefix.h"
 
 #define HEAD_ROWS 16 /* output rows computed at once: a border lies between such groups */
 #define MAX_BATCH_ROWS 512
@@ -40,7 +41,9 @@ struct job {
 	bool cancelled;		 /* lock: stands in the cancel list */
 	/* append */
 	int32_t *ids;
-	uint32_t n_ids, done; /* done: computed and in the sequence */
+	uint32_t n_ids, done; /* done: in the sequence, computed or taken from the prefix tree */
+	uint32_t cached;      /* of done: taken */
+	uint32_t transient;   /* so many at the end stay out of the tree */
 	uint64_t since;	      /* its lane's work when it came first in its sequence, + 1 */
 	enum want_rows want;
 	bool all_rows;
@@ -73,7 +76,9 @@ struct seq {
 	uint32_t part;
 	struct kv_class *kv;
 	struct kv_page **pages; /* room for kv_pages_for(max_tokens) */
-	uint32_t n_pages, promised, len;
+	bool *kept;		/* likewise: s is a keeper of the page (kv.h) */
+	uint32_t n_pages, n_kept, promised, len;
+	struct seq_prefix prefix;
 	float *hidden; /* normed state of token len - 1, when hidden_ok */
 	bool hidden_ok;
 	uint32_t credit, events; /* events: waiting in the queue */
@@ -113,6 +118,7 @@ struct engine {
 	const struct kernels *k;
 	struct pool *pool;
 	struct kv kv;
+	struct prefix prefix;
 	struct model *models;
 	struct group *groups[GROUP_BUCKETS];
 	struct seq *seqs;
@@ -172,5 +178,8 @@ void head_group(struct engine *e, struct batch *b); /* the next HEAD_ROWS rows a
 
 /* seq.c */
 bool seq_pages(struct seq *s, uint32_t tokens); /* pages for positions < tokens */
+/* Page i is the tree's page p from now on; one that s has there already goes back. */
+void seq_keep_page(struct seq *s, uint32_t i, struct kv_page *p);
+struct kv_class *seq_kv_of(struct model *m, const struct seq_cfg *cfg); /* NULL: none fits */
 
 #endif

@@ -110,7 +110,7 @@ static void leave(struct job *j)
 
 void job_end(struct job *j, enum gen_end end)
 {
-	uint32_t n = j->kind == JOB_APPEND ? j->done : j->n_tokens;
+	uint32_t n = j->kind == JOB_APPEND ? j->done - j->cached : j->n_tokens;
 
 	if (j->kind == JOB_GENERATE && (end == GEN_END || end == GEN_STOP_ID))
 		n++;
@@ -125,8 +125,12 @@ void job_end(struct job *j, enum gen_end end)
 					       .row_n = j->row_n};
 		event_push(j->seq->e, &j->rows_ev);
 	}
-	j->end_ev.ev =
-	    (struct event){.kind = EV_DONE, .job = j->id, .seq = j->seq, .end = end, .computed = n};
+	j->end_ev.ev = (struct event){.kind = EV_DONE,
+				      .job = j->id,
+				      .seq = j->seq,
+				      .end = end,
+				      .computed = n,
+				      .cached = j->cached};
 	event_push(j->seq->e, &j->end_ev);
 }
 

@@ -6,6 +6,7 @@
 
 #include "fault.h"
 #include "num.h"
+#include "prefix.h"
 
 void kv_open(struct kv *kv, uint64_t budget)
 {
@@ -67,7 +68,7 @@ bool kv_promise(struct kv_class *c, uint32_t pages)
 
 	if (pages && bytes / pages != c->page_bytes)
 		return false;
-	if (bytes > kv->budget - kv->promised - kv->used)
+	if (bytes > kv->budget - kv->promised - (kv->used - kv->resting))
 		return false;
 	kv->promised += bytes;
 	return true;
@@ -78,44 +79,128 @@ void kv_unpromise(struct kv_class *c, uint32_t pages)
 	c->kv->promised -= (uint64_t)pages * c->page_bytes;
 }
 
-/* Wiped pages of other classes give way, so that memory never exceeds the budget. */
-static void make_room(struct kv *kv, size_t bytes)
+bool kv_borrow(struct kv_class *c)
 {
-	for (struct kv_class *c = kv->classes; c; c = c->next)
-		while (c->idle && kv->used + kv->idle + bytes > kv->budget)
-			idle_free(c);
+	struct kv *kv = c->kv;
+
+	if (c->page_bytes > kv->budget - (kv->used - kv->resting))
+		return false;
+	kv->promised += c->page_bytes;
+	return true;
+}
+
+/* Wiped pages of other classes give way, then resting ones, so that memory never exceeds the
+ * budget. There are enough: what is promised and what is held fit into it. */
+static void make_room(struct kv_class *c)
+{
+	struct kv *kv = c->kv;
+	struct kv_class *o = kv->classes;
+
+	while (!c->idle && kv->used + kv->idle + c->page_bytes > kv->budget) {
+		while (o && !o->idle)
+			o = o->next;
+		if (o) {
+			idle_free(o);
+		} else {
+			prefix_evict(kv->tree);
+			o = kv->classes;
+		}
+	}
 }
 
 struct kv_page *kv_take(struct kv_class *c)
 {
-	struct kv_page *p = c->idle;
+	struct kv_page *p;
 
+	make_room(c);
+	p = c->idle;
 	if (p) {
 		c->idle = p->next;
 		c->kv->idle -= c->page_bytes;
 	} else {
-		make_room(c->kv, c->page_bytes);
 		if (FAULT("kv.alloc") || !(p = aligned_alloc(64, c->page_bytes)))
 			return NULL;
 		memset(p->data, 0, c->page_bytes - sizeof(*p));
 	}
 	p->next = NULL;
+	p->node = NULL;
 	p->holders = 1;
+	p->keepers = 0;
 	c->kv->promised -= c->page_bytes;
 	c->kv->used += c->page_bytes;
 	return p;
 }
 
-bool kv_drop(struct kv_class *c, struct kv_page *p)
+static void wipe(struct kv_class *c, struct kv_page *p)
 {
-	if (--p->holders)
-		return false;
 	explicit_bzero(p->data, c->page_bytes - sizeof(*p));
 	p->next = c->idle;
 	c->idle = p;
 	c->kv->used -= c->page_bytes;
 	c->kv->idle += c->page_bytes;
+}
+
+static void rest(struct kv_class *c, struct kv_page *p)
+{
+	c->kv->resting += c->page_bytes;
+	prefix_rest(c->kv->tree, p->node);
+}
+
+static void wake(struct kv_class *c, struct kv_page *p)
+{
+	c->kv->resting -= c->page_bytes;
+	prefix_wake(c->kv->tree, p->node);
+}
+
+static bool paid(const struct kv_page *p)
+{
+	return kv_seqs(p) > p->keepers;
+}
+
+bool kv_drop(struct kv_class *c, struct kv_page *p)
+{
+	p->holders--;
+	if (paid(p))
+		return false;
+	if (p->keepers)
+		c->kv->promised -= c->page_bytes;
+	else if (p->node)
+		rest(c, p);
+	else
+		wipe(c, p);
 	return true;
+}
+
+void kv_join(struct kv_class *c, struct kv_page *p)
+{
+	if (kv_seqs(p) == 0) {
+		wake(c, p);
+		c->kv->promised -= c->page_bytes;
+	}
+	p->holders++;
+	p->keepers++;
+}
+
+bool kv_part(struct kv_class *c, struct kv_page *p)
+{
+	p->holders--;
+	p->keepers--;
+	if (kv_seqs(p) > 0)
+		return false;
+	if (p->node)
+		rest(c, p);
+	else
+		wipe(c, p);
+	return true;
+}
+
+void kv_tree_drop(struct kv_class *c, struct kv_page *p)
+{
+	if (kv_seqs(p) == 0)
+		wake(c, p);
+	p->node = NULL;
+	if (--p->holders == 0)
+		wipe(c, p);
 }
 
 /* The first n of `step` things of `bytes` each, in every one of `rows` rows. */

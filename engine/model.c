@@ -107,6 +107,8 @@ int engine_model_drop(struct engine *e, struct model *m, struct err *err)
 	while (*at != m)
 		at = &(*at)->next;
 	*at = m->next;
+	for (int t = KV_AUTO + 1; t < KV_TYPES; t++)
+		prefix_drop_class(e, &m->kv[t]);
 	model_free(m);
 	return 0;
 }

@@ -243,8 +243,11 @@ uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct s
 
 	while (rows && (g = next_group(e, l))) {
 		struct seq *s = WHOLE(heap_top(&g->prompts), struct seq, prompt);
-		uint32_t take = rows_left(s) < rows ? rows_left(s) : rows;
+		uint32_t take;
 
+		if (!s->take)
+			seq_prefix_take(s);
+		take = rows_left(s) < rows ? rows_left(s) : rows;
 		if (take > g->left)
 			take = (uint32_t)g->left;
 		if (!s->take)

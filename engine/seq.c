@@ -1,12 +1,14 @@
 /* seq.c - sequences: their pages, promises and jobs. Owner thread only.
- * A sequence holds pages for the tokens it has and a promise for those it may still get, so that
- * holding + promise = pages for max_tokens. A page held by several is only ever read; the page that
- * a sequence writes to next is its own (fork and truncate copy it where it is not). */
+ * A sequence has paid for the pages it has computed (or forked) and has a promise for each place
+ * else, also where it keeps a page of the prefix tree: paid + promised = pages for max_tokens
+ * (kv.h). A page held by several is only ever read; the page that a sequence writes to next is its
+ * own (fork and truncate copy it where it is not). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine_priv.h"
 #include "fault.h"
+#include "log.h"
 
 /* A sequence of no tokens; `pages` are promised to it already. */
 static struct seq *seq_make(struct engine *e, struct model *m, struct kv_class *kv,
@@ -17,12 +19,14 @@ static struct seq *seq_make(struct engine *e, struct model *m, struct kv_class *
 	if (!s)
 		return NULL;
 	s->pages = calloc(kv_pages_for(cfg->max_tokens), sizeof(*s->pages));
+	s->kept = calloc(kv_pages_for(cfg->max_tokens), sizeof(*s->kept));
 	s->hidden = calloc(m->info.n_embd, sizeof(float));
 	s->e = e;
 	s->m = m;
 	s->cfg = *cfg;
-	if (!s->pages || !s->hidden || !sched_join(s)) {
+	if (!s->pages || !s->kept || !s->hidden || !sched_join(s)) {
 		free(s->pages);
+		free(s->kept);
 		free(s->hidden);
 		free(s);
 		return NULL;
@@ -40,7 +44,7 @@ static struct seq *seq_make(struct engine *e, struct model *m, struct kv_class *
 }
 
 /* A model kept in F32 is there for exactness: F16 would be its largest error. */
-static struct kv_class *kv_of(struct model *m, const struct seq_cfg *cfg)
+struct kv_class *seq_kv_of(struct model *m, const struct seq_cfg *cfg)
 {
 	enum kv_type type = cfg->kv_type;
 
@@ -61,7 +65,7 @@ int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct
 		return err_set(err, E_UNSUPPORTED, "the model was loaded without weights");
 	if (cfg->priority > PRIO_LOW)
 		return err_set(err, E_RANGE, "priority %d", (int)cfg->priority);
-	if (!(kv = kv_of(m, cfg)))
+	if (!(kv = seq_kv_of(m, cfg)))
 		return err_set(err, E_UNSUPPORTED, "KV type %d for this model and role",
 			       (int)cfg->kv_type);
 	if (cfg->max_tokens == 0 || cfg->max_tokens > m->info.context)
@@ -95,24 +99,51 @@ bool seq_pages(struct seq *s, uint32_t tokens)
 	return true;
 }
 
+void seq_keep_page(struct seq *s, uint32_t i, struct kv_page *p)
+{
+	if (i < s->n_pages) {
+		must(kv_drop(s->kv, s->pages[i]) && kv_promise(s->kv, 1));
+		s->promised++;
+	} else {
+		s->n_pages++;
+	}
+	kv_join(s->kv, p);
+	s->pages[i] = p;
+	s->kept[i] = true;
+	s->n_kept++;
+}
+
+/* The first n pages of s are c's too. */
+static void share(struct seq *c, const struct seq *s, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (s->kept[i])
+			kv_join(s->kv, s->pages[i]);
+		else
+			kv_hold(s->pages[i]);
+		c->pages[c->n_pages++] = s->pages[i];
+		c->kept[i] = s->kept[i];
+		c->n_kept += s->kept[i];
+	}
+}
+
 int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
 {
-	uint32_t full = keep / KV_TOKENS, cap = kv_pages_for(s->cfg.max_tokens);
+	uint32_t full = keep / KV_TOKENS, need = kv_pages_for(s->cfg.max_tokens) - full;
 	struct seq *c;
 
 	if (keep > s->len)
 		return err_set(err, E_RANGE, "%u tokens of %u", keep, s->len);
-	if (!kv_promise(s->kv, cap - full))
+	for (uint32_t i = 0; i < full; i++)
+		need += s->kept[i];
+	if (!kv_promise(s->kv, need))
 		return err_set(err, E_BUSY, "no KV room for a fork of %u tokens now",
 			       s->cfg.max_tokens);
-	if (!(c = seq_make(s->e, s->m, s->kv, &s->cfg, cap - full))) {
-		kv_unpromise(s->kv, cap - full);
+	if (!(c = seq_make(s->e, s->m, s->kv, &s->cfg, need))) {
+		kv_unpromise(s->kv, need);
 		return err_set(err, E_NOMEM, "sequence");
 	}
-	for (uint32_t i = 0; i < full; i++) {
-		kv_hold(s->pages[i]);
-		c->pages[c->n_pages++] = s->pages[i];
-	}
+	share(c, s, full);
 	if (keep % KV_TOKENS) {
 		if (!seq_pages(c, keep)) {
 			seq_free(c);
@@ -121,6 +152,7 @@ int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
 		kv_copy(s->kv, c->pages[full], s->pages[full], keep % KV_TOKENS);
 	}
 	c->len = keep;
+	seq_prefix_fork(c, s, keep);
 	if (keep == s->len && s->hidden_ok) {
 		memcpy(c->hidden, s->hidden, s->m->info.n_embd * sizeof(float));
 		c->hidden_ok = true;
@@ -129,42 +161,108 @@ int seq_fork(struct seq *s, uint32_t keep, struct seq **out, struct err *err)
 	return 0;
 }
 
-/* The last page goes; where it was nobody else's, its room is promised to s again: the sum of
- * promises and pages stays. Where others hold it, the caller has promised another. */
+/* The last page goes, and s has a promise for its place. Where others have paid for the page, the
+ * caller has promised another. */
 static void give_back(struct seq *s)
 {
-	if (kv_drop(s->kv, s->pages[--s->n_pages]))
-		s->kv->kv->promised += s->kv->page_bytes;
-	s->pages[s->n_pages] = NULL;
-	s->promised++;
+	uint32_t i = --s->n_pages;
+	struct kv_page *p = s->pages[i];
+
+	s->pages[i] = NULL;
+	if (s->kept[i]) {
+		s->kept[i] = false;
+		s->n_kept--;
+		must(!kv_part(s->kv, p) || kv_promise(s->kv, 1));
+	} else {
+		must(!kv_drop(s->kv, p) || kv_promise(s->kv, 1));
+		s->promised++;
+	}
+}
+
+/* s has paid for page i and others have too: only a fork can make that so. */
+static bool forked(const struct seq *s, uint32_t i)
+{
+	return !s->kept[i] && kv_seqs(s->pages[i]) > s->pages[i]->keepers + 1;
+}
+
+/* Page i is a copy of its first `tokens` tokens. How it is paid: with a promise that the caller has
+ * made (`promised`, a borrowed one when the page comes to rest), else with the one that s keeps. */
+static int copy_page(struct seq *s, uint32_t i, uint32_t tokens, bool promised)
+{
+	struct kv_page *old = s->pages[i], *own = kv_take(s->kv);
+
+	if (!own) {
+		if (promised)
+			kv_unpromise(s->kv, 1);
+		return E_NOMEM;
+	}
+	kv_copy(s->kv, own, old, tokens);
+	if (s->kept[i]) {
+		s->kept[i] = false;
+		s->n_kept--;
+		s->promised--;
+		if (!kv_part(s->kv, old) && promised)
+			kv_unpromise(s->kv, 1);
+	} else {
+		kv_drop(s->kv, old);
+	}
+	s->pages[i] = own;
+	return 0;
+}
+
+/* Page i will be written from token `tokens` on. What forks pay for has a promise of the caller;
+ * else there is always a way, if need be by taking the page from the tree. */
+static int own_page(struct seq *s, uint32_t i, uint32_t tokens)
+{
+	struct kv_page *p = s->pages[i];
+
+	if (forked(s, i))
+		return copy_page(s, i, tokens, true);
+	if (s->kept[i] && kv_seqs(p) > 1)
+		return copy_page(s, i, tokens, false);
+	if (kv_seqs(p) > 1) { /* keepers, one of whose promises pays from now on */
+		must(kv_drop(s->kv, p) && kv_promise(s->kv, 1));
+		kv_join(s->kv, p);
+		s->kept[i] = true;
+		s->n_kept++;
+		s->promised++;
+		return copy_page(s, i, tokens, false);
+	}
+	if (p->node && kv_borrow(s->kv))
+		return copy_page(s, i, tokens, true);
+	if (p->node)
+		prefix_cut(s->e, p->node);
+	if (s->kept[i]) {
+		kv_pay(p);
+		s->kept[i] = false;
+		s->n_kept--;
+		s->promised--;
+	}
+	return 0;
 }
 
 int seq_truncate(struct seq *s, uint32_t keep)
 {
-	uint32_t want = kv_pages_for(keep), extra = 0;
-	struct kv_page *own = NULL;
+	uint32_t want = kv_pages_for(keep), extra = 0, split = keep % KV_TOKENS;
+	int rc;
 
 	if (s->jobs)
 		return E_BUSY;
+	if (s->prefix.text)
+		return E_DENIED;
 	if (keep > s->len)
 		return E_RANGE;
 	if (keep == s->len)
 		return 0;
-	/* A page that others hold stays in use: dropping it frees nothing for our promise. */
+	/* A page that forks pay for stays in use: dropping it frees nothing for our promise. */
 	for (uint32_t i = want; i < s->n_pages; i++)
-		extra += s->pages[i]->holders > 1;
-	if (keep % KV_TOKENS && s->pages[want - 1]->holders > 1) {
-		if (!kv_promise(s->kv, extra + 1))
-			return E_BUSY;
-		if (!(own = kv_take(s->kv))) {
-			kv_unpromise(s->kv, extra + 1);
-			return E_NOMEM;
-		}
-		kv_copy(s->kv, own, s->pages[want - 1], keep % KV_TOKENS);
-		kv_drop(s->kv, s->pages[want - 1]);
-		s->pages[want - 1] = own;
-	} else if (!kv_promise(s->kv, extra)) {
+		extra += forked(s, i);
+	if (!kv_promise(s->kv, extra + (split && forked(s, want - 1))))
 		return E_BUSY;
+	seq_prefix_keep(s, keep);
+	if (split && (rc = own_page(s, want - 1, split)) < 0) {
+		kv_unpromise(s->kv, extra);
+		return rc;
 	}
 	while (s->n_pages > want)
 		give_back(s);
@@ -173,27 +271,44 @@ int seq_truncate(struct seq *s, uint32_t keep)
 	return 0;
 }
 
+/* Room for `cap` pages in the arrays. */
+static bool grow_pages(struct seq *s, uint32_t cap)
+{
+	struct kv_page **pages =
+	    FAULT("seq.pages") ? NULL : realloc(s->pages, cap * sizeof(struct kv_page *));
+	bool *kept;
+
+	if (!pages)
+		return false;
+	s->pages = pages;
+	kept = FAULT("seq.kept") ? NULL : realloc(s->kept, cap * sizeof(bool));
+	if (!kept)
+		return false;
+	memset(kept + s->n_pages, 0, (cap - s->n_pages) * sizeof(bool));
+	s->kept = kept;
+	return true;
+}
+
 int seq_reserve(struct seq *s, uint32_t max_tokens)
 {
-	uint32_t old = s->n_pages + s->promised, cap = kv_pages_for(max_tokens);
-	struct kv_page **pages;
+	uint32_t old, cap = kv_pages_for(max_tokens);
 
 	if (s->jobs)
 		return E_BUSY;
+	if (s->prefix.text)
+		return E_DENIED;
 	if (max_tokens < s->len || max_tokens == 0 || max_tokens > s->m->info.context)
 		return E_RANGE;
 	while (s->n_pages > cap) /* taken for a batch that was cancelled, so never shared */
 		give_back(s);
+	old = s->n_pages - s->n_kept + s->promised;
 	if (cap > old) {
 		if (!kv_promise(s->kv, cap - old))
 			return E_BUSY;
-		pages =
-		    FAULT("seq.pages") ? NULL : realloc(s->pages, cap * sizeof(struct kv_page *));
-		if (!pages) {
+		if (!grow_pages(s, cap)) {
 			kv_unpromise(s->kv, cap - old);
 			return E_NOMEM;
 		}
-		s->pages = pages;
 		s->promised += cap - old;
 	} else {
 		kv_unpromise(s->kv, old - cap);
@@ -201,6 +316,20 @@ int seq_reserve(struct seq *s, uint32_t max_tokens)
 	}
 	s->cfg.max_tokens = max_tokens;
 	return 0;
+}
+
+/* The deepest pages first: so they come to rest in the order in which they may be let go. */
+static void drop_pages(struct seq *s)
+{
+	while (s->n_pages) {
+		uint32_t i = --s->n_pages;
+
+		if (!s->kept[i])
+			kv_drop(s->kv, s->pages[i]);
+		else if (kv_part(s->kv, s->pages[i]))
+			s->promised--; /* the page was what it was for */
+	}
+	kv_unpromise(s->kv, s->promised);
 }
 
 uint32_t seq_len(const struct seq *s)
@@ -219,9 +348,8 @@ void seq_free(struct seq *s)
 		job_discard(s->jobs);
 	batch_forget(s);
 	events_forget(e, s);
-	while (s->n_pages)
-		kv_drop(s->kv, s->pages[--s->n_pages]);
-	kv_unpromise(s->kv, s->promised);
+	seq_prefix_end(s);
+	drop_pages(s);
 	if (s->prev)
 		s->prev->next = s->next;
 	else
@@ -234,6 +362,7 @@ void seq_free(struct seq *s)
 	explicit_bzero(s->hidden, s->m->info.n_embd * sizeof(float));
 	free(s->hidden);
 	free(s->pages);
+	free(s->kept);
 	free(s);
 }
 

@@ -92,6 +92,8 @@ int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w
 	struct job *j = NULL;
 	int rc;
 
+	if (s->prefix.text)
+		return err_set(err, E_DENIED, "a text stays as it is: append to a fork of it");
 	if (generates(s))
 		return err_set(err, E_BUSY, "the sequence is generating");
 	if (n == 0 || n > s->cfg.max_tokens - planned(s))
@@ -100,6 +102,7 @@ int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w
 	if ((rc = ids_check(s, ids, n, err)) < 0 || (rc = job_new(s, JOB_APPEND, &j, err)) < 0)
 		return rc;
 	j->n_ids = (uint32_t)n;
+	j->transient = w && w->transient < n ? w->transient : w ? j->n_ids : 0;
 	j->ids = ids_copy(ids, n);
 	rc = j->ids ? want_rows(j, w, n, err) : err_set(err, E_NOMEM, "ids");
 	if (rc < 0) {
@@ -118,6 +121,8 @@ int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limi
 	struct job *j = NULL;
 	int rc;
 
+	if (s->prefix.text)
+		return err_set(err, E_DENIED, "a text stays as it is: generate on a fork of it");
 	if (generates(s))
 		return err_set(err, E_BUSY, "the sequence is generating");
 	if (limit->max_new == 0)

@@ -40,9 +40,13 @@ void engine_wake(struct engine *e); /* any thread */
 
 #define ENGINE_KV_UNIT 4096 /* bytes: what engine_stats counts KV in, over models of any shape */
 struct engine_stats {
-	/* reserved: promised to living sequences, used ones included */
+	/* reserved: promised to living sequences, the pages they hold included */
 	uint64_t kv_pages_total, kv_pages_used, kv_pages_reserved;
+	/* of the used: in the prefix cache; of these resting: held by nobody else, wiped when their
+	 * room is needed */
+	uint64_t kv_pages_tree, kv_pages_resting;
 	uint64_t tokens_prompt, tokens_generated, tokens_guard, steps, jobs_active, seqs;
+	uint64_t tokens_cached; /* taken from the prefix cache; not in tokens_prompt */
 	const char *kernel_path; /* the chosen one; static string */
 };
 void engine_stats(const struct engine *e, struct engine_stats *out);
@@ -128,7 +132,7 @@ enum seq_priority { PRIO_GUARD, PRIO_NORMAL, PRIO_LOW };
  * half of F16's memory; only where the head dimension is a multiple of 32, and never for guards. */
 enum kv_type { KV_AUTO, KV_F16, KV_F32, KV_BF16, KV_Q8_0 };
 struct seq_cfg {
-	uint64_t cache_domain; /* prefix sharing only inside one (the daemon: the subject) */
+	uint64_t cache_domain; /* prefix sharing only inside one (the daemon: the subject); 0: none */
 	uint64_t fair_group;   /* fairness (the daemon: the organisation) */
 	enum seq_priority priority;
 	uint32_t max_tokens;   /* pages for so many tokens are reserved now, so that the sequence
@@ -139,17 +143,41 @@ struct seq_cfg {
 };
 int seq_new(struct engine *e, struct model *m, const struct seq_cfg *cfg, struct seq **s,
 	    struct err *err);
-/* Child that shares the first `keep` tokens (copy on write of the last page). Same max_tokens. */
+/* Child that shares the first `keep` tokens: pointers of full pages and a copy of the last one, never
+ * a token computed again. Same max_tokens and domain. */
 int seq_fork(struct seq *s, uint32_t keep, struct seq **child, struct err *err);
 /* Forgets tokens from `keep` on. E_BUSY while a job of s runs, or when pages that a fork shares
  * would have to be replaced and there is no room for that; never for tokens behind the shared
- * ones. */
+ * ones, nor for pages shared by way of the prefix cache. */
 int seq_truncate(struct seq *s, uint32_t keep);
 /* Changes max_tokens: fewer gives pages back (a parent that only keeps a prefix), more reserves
  * them or is E_BUSY. E_RANGE below seq_len() or above the context; E_BUSY while a job of s runs. */
 int seq_reserve(struct seq *s, uint32_t max_tokens);
 uint32_t seq_len(const struct seq *s); /* tokens whose KV is computed */
 void seq_free(struct seq *s);          /* takes; cancels its jobs silently; pages wiped */
+
+/* The prefix cache. Full pages (64 tokens) of prompts stay for appends that begin with the same ids in
+ * the same domain, model and KV type; an append takes them when it first runs and DONE says how many
+ * tokens were taken. The last token of an append is always computed, and all of them where all_rows
+ * are wanted. What follows a sampled token is never kept. Pages that only the cache holds give way when
+ * their room is needed, the least recently used first, and are wiped: the cache makes nothing E_BUSY.
+ * Rows are byte-equal with and without it.
+ *
+ * A text: a sequence of these n ids, whose full pages may be matched from every domain but 0 as long
+ * as it lives. Only for what is no one's secret, as an officer registered it: digest must be
+ * engine_text_digest() of the ids, else E_CRYPTO. cfg's domain and max_tokens are not looked at.
+ * E_RANGE: all texts together would reserve more than half of the budget. *job computes it. Nothing
+ * can be appended to a text, or taken from it (E_DENIED); its forks have domain 0 until seq_domain().
+ * seq_free() ends it: its pages, and what was kept behind them, are matched no more. */
+int seq_new_text(struct engine *e, struct model *m, const struct seq_cfg *cfg, const int32_t *ids,
+		 size_t n, const uint8_t digest[32], struct seq **s, job_id *job, struct err *err);
+void engine_text_digest(const int32_t *ids, size_t n, uint8_t digest[32]); /* SHA-256 of them, LE */
+/* s, which has no tokens but those of a text it was forked from, belongs to this domain from now on.
+ * E_CONFLICT: it has others. E_BUSY: a job of it waits or runs. */
+int seq_domain(struct seq *s, uint64_t domain);
+/* The cache forgets a domain: its pages are wiped; those of a living sequence when it goes, and no
+ * append matches them any more. For revocation and erasure. */
+void engine_cache_clear(struct engine *e, uint64_t domain);
 
 enum want_rows { WANT_NONE, WANT_LOGITS, WANT_LOGITS_FULL, WANT_TOP_K, WANT_HIDDEN };
 struct want {
@@ -158,6 +186,7 @@ struct want {
 	const int32_t *ids; /* WANT_LOGITS: kept by copy */
 	uint32_t n_ids;
 	uint32_t k;         /* WANT_TOP_K */
+	uint32_t transient; /* so many ids at the end will be taken back: not worth caching */
 };
 /* Appends n ids. Events: ROWS (if wanted) then DONE, or FAILED. Computes over several steps. */
 int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w, job_id *job,

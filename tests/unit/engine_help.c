@@ -246,6 +246,7 @@ static bool take(const struct event *ev, job_id job, struct outcome *o)
 	o->end = ev->end;
 	o->code = ev->code;
 	o->computed = ev->computed;
+	o->cached = ev->cached;
 	return true;
 }
 

@@ -44,7 +44,7 @@ struct seq *rig_seq(struct rig *r, enum seq_role role, uint32_t max_tokens);
 struct outcome {
 	enum event_kind kind; /* EV_DONE or EV_FAILED */
 	enum gen_end end;
-	uint32_t computed, n_tokens, n_rows, row_n;
+	uint32_t computed, cached, n_tokens, n_rows, row_n;
 	int code;
 	int32_t tokens[4096];
 	float rows[65536]; /* the last EV_ROWS, as much as fits */
