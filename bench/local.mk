@@ -3,3 +3,7 @@ noinst_PROGRAMS += bench/bench_engine
 bench_bench_engine_SOURCES = bench/bench_engine.c
 bench_bench_engine_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include
 bench_bench_engine_LDADD = $(ENGINE_LIBS)
+noinst_PROGRAMS += bench/bench_mask
+bench_bench_mask_SOURCES = bench/bench_mask.c
+bench_bench_mask_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include
+bench_bench_mask_LDADD = $(ENGINE_LIBS)

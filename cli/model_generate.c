@@ -7,6 +7,7 @@
 
 #include "chat.h"
 #include "model_run.h"
+#include "model_schema.h"
 
 #define PROMPT_MAX (1u << 20) /* bytes */
 #define TEXT_MAX (64u << 20)
@@ -23,6 +24,8 @@ struct gen_args {
 struct gen {
 	const struct gen_args *a;
 	struct run r;
+	struct schema *schema; /* NULL = any text */
+	struct mask *mask;
 	int32_t *ids, *out;
 	size_t n_ids, n_out;
 	struct buf text;
@@ -152,7 +155,9 @@ static int run_generation(struct gen *g, struct err *err)
 	g->from = run_now();
 	if ((rc = seq_new(g->r.e, g->r.m, &cfg, &s, err)) < 0 ||
 	    (rc = seq_append(s, g->ids, g->n_ids, NULL, &job, err)) < 0 ||
-	    (rc = seq_generate(s, &g->a->smp, &limit, NULL, NULL, &job, err)) < 0)
+	    (g->schema && (rc = mask_new(g->r.m, g->schema, &g->mask, err)) < 0) ||
+	    (rc = seq_generate(s, &g->a->smp, &limit, g->mask ? mask_allow : NULL, g->mask, &job,
+			       err)) < 0)
 		return rc;
 	seq_credit(s, g->a->n_new);
 	return run_wait(&g->r, 2, on_event, g, err);
@@ -169,12 +174,13 @@ static int generate(const struct model_files *f, struct gen *g, struct err *err)
 	if (rc == 0)
 		print_result(g);
 	run_close(&g->r);
+	mask_free(g->mask);
 	return rc;
 }
 
 struct words {
 	const char *count, *seed, *temp, *top_p, *top_k, *min_p, *kernel, *threads, *kv;
-	const char *greedy, *chat, *special;
+	const char *greedy, *chat, *special, *schema;
 };
 
 static int parse(const struct words *w, struct gen_args *a)
@@ -212,15 +218,23 @@ static int verb_generate(int argc, char **argv)
 	struct gen_args a = {0};
 	struct words w = {0};
 	const char *pos[1];
-	const struct opt opts[] = {
-	    {"tokens", false, &a.tokens, NULL, 0},   {"prompt", false, &a.prompt, NULL, 0},
-	    {"system", false, &a.system, NULL, 0},   {"chat", true, &w.chat, NULL, 0},
-	    {"special", true, &w.special, NULL, 0},  {"n", false, &w.count, NULL, 0},
-	    {"seed", false, &w.seed, NULL, 0},	     {"temperature", false, &w.temp, NULL, 0},
-	    {"top-p", false, &w.top_p, NULL, 0},     {"top-k", false, &w.top_k, NULL, 0},
-	    {"min-p", false, &w.min_p, NULL, 0},     {"kernel", false, &w.kernel, NULL, 0},
-	    {"threads", false, &w.threads, NULL, 0}, {"kv", false, &w.kv, NULL, 0},
-	    {"greedy", true, &w.greedy, NULL, 0},    {0}};
+	const struct opt opts[] = {{"tokens", false, &a.tokens, NULL, 0},
+				   {"prompt", false, &a.prompt, NULL, 0},
+				   {"system", false, &a.system, NULL, 0},
+				   {"chat", true, &w.chat, NULL, 0},
+				   {"special", true, &w.special, NULL, 0},
+				   {"n", false, &w.count, NULL, 0},
+				   {"seed", false, &w.seed, NULL, 0},
+				   {"temperature", false, &w.temp, NULL, 0},
+				   {"top-p", false, &w.top_p, NULL, 0},
+				   {"top-k", false, &w.top_k, NULL, 0},
+				   {"min-p", false, &w.min_p, NULL, 0},
+				   {"kernel", false, &w.kernel, NULL, 0},
+				   {"threads", false, &w.threads, NULL, 0},
+				   {"kv", false, &w.kv, NULL, 0},
+				   {"greedy", true, &w.greedy, NULL, 0},
+				   {"schema", false, &w.schema, NULL, 0},
+				   {0}};
 	struct gen g = {.a = &a, .text = BUF_INIT(TEXT_MAX)};
 	struct model_files files;
 	struct err err = {0};
@@ -229,15 +243,19 @@ static int verb_generate(int argc, char **argv)
 
 	if (rc != X_OK || npos != 1)
 		return rc ? rc : cli_fail(X_USAGE, "model generate FILE --prompt TEXT");
-	if ((rc = parse(&w, &a)) != X_OK ||
-	    (a.tokens && (rc = model_arg_tokens(a.tokens, &g.ids, &g.n_ids)) != X_OK))
+	if ((rc = parse(&w, &a)) != X_OK || (rc = schema_read(w.schema, &g.schema)) != X_OK)
 		return rc;
+	if (a.tokens && (rc = model_arg_tokens(a.tokens, &g.ids, &g.n_ids)) != X_OK) {
+		schema_free(g.schema);
+		return rc;
+	}
 	if ((rc = model_files_open(pos[0], &files)) == X_OK) {
 		rc = generate(&files, &g, &err);
 		model_files_close(&files);
 		if (rc < 0)
 			rc = model_fail(rc, pos[0], err.text);
 	}
+	schema_free(g.schema);
 	free(g.ids);
 	free(g.out);
 	buf_wipe_free(&g.text);
@@ -249,6 +267,7 @@ const struct model_verb model_verb_generate = {
     "  generate FILE --prompt TEXT | --tokens 1,2,3 [--n 32] [--chat] [--system TEXT]\n"
     "        [--greedy] [--seed N] [--temperature 0.6] [--top-p 0.9] [--top-k N] [--min-p P]\n"
     "        [--kernel NAME] [--threads N] [--kv TYPE] [--special]\n"
+    "        [--schema FILE]               the text is JSON that satisfies this JSON Schema\n"
     "                                      continue a prompt, shown as it comes. --chat: TEXT is "
     "a\n"
     "                                      user's message in the model's own format; --special:\n"

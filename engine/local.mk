@@ -6,7 +6,7 @@ ENGINE_LOAD_SOURCES = engine/include/engine.h engine/include/chat.h engine/gtype
 	engine/tok_merge.c engine/tok_bpe.c engine/tok_spm.c engine/info.c engine/plan.c \
 	engine/chat_priv.h engine/chat.c engine/chat_llama.c engine/chat_guard.c
 include engine/core.mk
-libengine_a_SOURCES = $(ENGINE_LOAD_SOURCES) $(ENGINE_CORE_SOURCES)
+libengine_a_SOURCES = $(ENGINE_LOAD_SOURCES) $(ENGINE_CORE_SOURCES) $(ENGINE_MASK_SOURCES)
 libengine_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include $(UTF8PROC_CFLAGS) $(SODIUM_CFLAGS)
 ENGINE_LIBS = libengine.a $(BASE_LIBS) $(UTF8PROC_LIBS) -lm -lpthread
 
@@ -58,3 +58,4 @@ fuzz_fz_gguf_CPPFLAGS = $(libengine_a_CPPFLAGS)
 fuzz_fz_gguf_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 fuzz_fz_gguf_LDADD = $(BASE_LIBS) $(UTF8PROC_LIBS) -lm
 endif
+include engine/schema.mk

@@ -4,6 +4,7 @@
 #include "engine_priv.h"
 #include "fault.h"
 #include "info.h"
+#include "schema_priv.h"
 
 static bool progress(const struct model_opts *o, unsigned per_mille)
 {
@@ -18,6 +19,7 @@ static void model_free(struct model *m)
 	for (int t = 0; t < KV_TYPES; t++)
 		kv_class_close(&m->kv[t]);
 	tok_free(m->tok);
+	mask_trie_free(m->trie);
 	free(m->logits);
 	free(m->hidden);
 	free(m->hidden2);

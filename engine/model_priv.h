@@ -10,6 +10,8 @@
 #include "tok.h"
 #include "weights.h"
 
+struct mask_trie;
+
 struct model {
 	struct model_info info;
 	struct tok *tok; /* owned */
@@ -30,6 +32,7 @@ struct model {
 	uint64_t last_batch; /* number of the batch it last had: models take turns */
 	uint32_t seqs;	     /* living */
 	bool vocab_only;
+	struct mask_trie *trie; /* of the vocabulary; made by the first mask_new() */
 };
 
 #endif
