@@ -497,7 +497,7 @@ uint32_t pda_step(struct pda *p, const struct thr *in, uint32_t n, uint8_t c, st
 
 uint32_t pda_start(const struct pda *p, struct thr *out)
 {
-	out[0] = (struct thr){.frame = NONE, .node = p->s->root, .mode = PM_VALUE, .s = 1};
+	out[0] = (struct thr){.frame = NONE, .node = p->s->root, .mode = PM_VALUE};
 	return 1;
 }
 
