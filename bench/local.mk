@@ -1,4 +1,5 @@
 # bench/
+EXTRA_DIST += bench/peer.py bench/peer/package.json bench/peer/peer.mjs
 noinst_PROGRAMS += bench/bench_engine
 bench_bench_engine_SOURCES = bench/bench_engine.c
 bench_bench_engine_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include

@@ -5,17 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model_bench.h"
-
-struct bench {
-	struct run r;
-	const struct model_files *files;
-	const struct bench_args *a;
-	struct bench_result *out;
-	unsigned ti; /* index of the number of threads */
-	uint32_t salt;
-	struct err *err;
-};
+#include "bench_priv.h"
 
 static void say(const struct bench *b, const char *what, uint32_t n, uint32_t batch)
 {
@@ -44,10 +34,10 @@ static void add_row(struct bench *b, struct bench_row row, double *per_second, u
 	b->out->row[b->out->n++] = row;
 }
 
-static int append_noise(struct bench *b, struct seq *s, uint32_t n, bool row)
+int bench_submit(struct bench *b, struct seq *s, uint32_t n, bool row)
 {
-	int32_t *ids = calloc(n, sizeof(*ids)), first = 0;
-	struct want w = {.rows = WANT_LOGITS, .ids = &first, .n_ids = 1};
+	int32_t *ids = calloc(n, sizeof(*ids)), two[2] = {0, 1};
+	struct want w = {.rows = WANT_LOGITS, .ids = two, .n_ids = 2};
 	uint32_t v = 0x9e3779b9u * ++b->salt;
 	job_id job;
 	int rc;
@@ -60,12 +50,22 @@ static int append_noise(struct bench *b, struct seq *s, uint32_t n, bool row)
 	}
 	rc = seq_append(s, ids, n, row ? &w : NULL, &job, b->err);
 	free(ids);
+	return rc;
+}
+
+int bench_append(struct bench *b, struct seq *s, uint32_t n, bool row)
+{
+	int rc = bench_submit(b, s, n, row);
+
 	return rc < 0 ? rc : run_wait(&b->r, 1, NULL, NULL, b->err);
 }
 
-static int new_seq(struct bench *b, uint32_t tokens, struct seq **s)
+int bench_seq(struct bench *b, uint32_t tokens, struct seq **s)
 {
-	struct seq_cfg cfg = {.priority = PRIO_NORMAL, .max_tokens = tokens, .kv_type = b->a->kv};
+	struct seq_cfg cfg = {.priority = b->guard ? PRIO_GUARD : PRIO_NORMAL,
+			      .role = b->guard ? SEQ_GUARD : SEQ_CHAT,
+			      .max_tokens = tokens,
+			      .kv_type = b->a->kv};
 
 	cfg.cache_domain = ++b->salt;
 	return seq_new(b->r.e, b->r.m, &cfg, s, b->err);
@@ -84,10 +84,10 @@ static int prefill(struct bench *b, uint32_t n)
 		struct seq *s = NULL;
 		double from;
 
-		if ((rc = new_seq(b, n + 1, &s)) < 0)
+		if ((rc = bench_seq(b, n + 1, &s)) < 0)
 			break;
 		from = run_now();
-		rc = append_noise(b, s, n, true);
+		rc = bench_append(b, s, n, true);
 		if (i)
 			rate[i - 1] = n / (run_now() - from);
 		seq_free(s);
@@ -131,9 +131,9 @@ static void on_event(void *arg, const struct event *ev)
 		}
 }
 
-static int decode_once(struct bench *b, struct seq **s, uint32_t n, double *rate)
+int bench_decode(struct bench *b, struct seq **s, uint32_t n, double *rate)
 {
-	struct gen_limit limit = {.max_new = b->a->n_new + 1, .end_ids = (int32_t[]){0}};
+	struct gen_limit limit = {.max_new = b->n_new + 1, .end_ids = (int32_t[]){0}};
 	struct decode d = {.n = n, .waiting = n, .s = s};
 	struct sampler greedy = {.top_p = 1};
 	job_id job;
@@ -142,7 +142,7 @@ static int decode_once(struct bench *b, struct seq **s, uint32_t n, double *rate
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
 		rc = seq_generate(s[i], &greedy, &limit, NULL, NULL, &job, b->err);
 		if (rc == 0)
-			seq_credit(s[i], b->a->n_new + 1);
+			seq_credit(s[i], b->n_new + 1);
 	}
 	if (rc == 0)
 		rc = run_wait(&b->r, n, on_event, &d, b->err);
@@ -150,19 +150,18 @@ static int decode_once(struct bench *b, struct seq **s, uint32_t n, double *rate
 	return rc;
 }
 
-/* All sequences back to `depth` tokens, the last computed anew: what is drawn next is known. */
-static int set_depth(struct bench *b, struct seq **s, uint32_t n, uint32_t depth)
+int bench_depth(struct bench *b, struct seq **s, uint32_t n, uint32_t depth)
 {
 	uint32_t keep = depth ? depth - 1 : 0;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
 		if (seq_len(s[i]) < keep)
-			rc = append_noise(b, s[i], keep - seq_len(s[i]), false);
+			rc = bench_append(b, s[i], keep - seq_len(s[i]), false);
 		else if ((rc = seq_truncate(s[i], keep)) < 0)
 			err_set(b->err, rc, "truncate");
 		if (rc == 0)
-			rc = append_noise(b, s[i], 1, false);
+			rc = bench_append(b, s[i], 1, false);
 	}
 	return rc;
 }
@@ -174,8 +173,8 @@ static int decode(struct bench *b, struct seq **s, uint32_t n, uint32_t depth)
 
 	say(b, "decoding at depth", depth, n);
 	for (uint32_t i = 0; i < b->a->repeat && rc == 0; i++)
-		if ((rc = set_depth(b, s, n, depth)) == 0)
-			rc = decode_once(b, s, n, &rate[i]);
+		if ((rc = bench_depth(b, s, n, depth)) == 0)
+			rc = bench_decode(b, s, n, &rate[i]);
 	if (rc < 0)
 		return rc;
 	add_row(
@@ -210,8 +209,8 @@ static int decode_seqs(struct bench *b, struct seq **s, uint32_t n)
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
 		if (i && b->a->fork)
 			rc = seq_fork(s[0], seq_len(s[0]), &s[i], b->err);
-		else if ((rc = new_seq(b, deep + b->a->n_new + 2, &s[i])) == 0)
-			rc = set_depth(b, &s[i], 1, deep);
+		else if ((rc = bench_seq(b, deep + b->a->n_new + 2, &s[i])) == 0)
+			rc = bench_depth(b, &s[i], 1, deep);
 	}
 	return rc;
 }
@@ -253,10 +252,10 @@ static int resident(struct bench *b, uint64_t *bytes)
 {
 	struct seq *s = NULL;
 	uint64_t now;
-	int rc = new_seq(b, 64, &s);
+	int rc = bench_seq(b, 64, &s);
 
 	if (rc == 0)
-		rc = append_noise(b, s, 32, false);
+		rc = bench_append(b, s, 32, false);
 	now = run_rss();
 	*bytes = now > b->r.rss_before ? now - b->r.rss_before : 0;
 	seq_free(s);
@@ -298,7 +297,7 @@ static int one_thread_count(struct bench *b)
 int bench_all(const struct model_files *f, const struct bench_args *a, struct bench_result *out,
 	      struct err *err)
 {
-	struct bench b = {.files = f, .a = a, .out = out, .err = err};
+	struct bench b = {.files = f, .a = a, .out = out, .n_new = a->n_new, .err = err};
 	struct model_plan plan;
 	struct run_load load;
 	int rc;

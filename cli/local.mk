@@ -3,7 +3,7 @@ bin_PROGRAMS += sallyport
 sallyport_SOURCES = cli/cli.h cli/main.c cli/opts.c cli/http.c cli/print.c cli/entry_line.h cli/entry_line.c cli/model.h cli/cmd_model.c cli/model_open.c cli/model_args.c \
 	cli/model_inspect.c cli/model_logits.c cli/model_generate.c cli/model_schema.h cli/model_schema.c cli/model_tokenize.c cli/model_import.c \
 	cli/model_synth.c cli/synth.h cli/synth.c cli/synth_fill.c cli/synth_vocab.c \
-	cli/model_run.h cli/model_run.c cli/model_bench.h cli/model_bench.c cli/bench_run.c cli/model_plan.h cli/model_plan.c cli/model_perplexity.c cli/plan_measure.c \
+	cli/model_run.h cli/model_run.c cli/model_bench.h cli/model_bench.c cli/bench_priv.h cli/bench_run.c cli/bench_cells.c cli/model_plan.h cli/model_plan.c cli/model_perplexity.c cli/plan_measure.c \
 	cli/cmd_status.c \
 	cli/cmd_request.c cli/cmd_audit.c cli/decisions.h cli/decisions.c cli/cmd_receipt.c \
 	cli/noun.h cli/noun.c cli/passphrase.h cli/passphrase.c cli/officer_key.h cli/officer_key.c \

@@ -101,7 +101,7 @@ static void print_table(const struct bench_args *a, const struct bench_result *r
 }
 
 struct words {
-	const char *p, *n, *d, *b, *t, *r, *kernel, *kv, *fork, *deterministic;
+	const char *p, *n, *d, *b, *t, *r, *kernel, *kv, *fork, *deterministic, *cells;
 };
 
 static int parse(const struct words *w, struct bench_args *a)
@@ -142,6 +142,7 @@ static int verb_bench(int argc, char **argv)
 				   {"kv", false, &w.kv, NULL, 0},
 				   {"fork", true, &w.fork, NULL, 0},
 				   {"deterministic", true, &w.deterministic, NULL, 0},
+				   {"cells", true, &w.cells, NULL, 0},
 				   {0}};
 	static struct bench_result result;
 	struct bench_args a = {0};
@@ -154,10 +155,12 @@ static int verb_bench(int argc, char **argv)
 		return rc ? rc : cli_fail(X_USAGE, "model bench FILE");
 	if ((rc = parse(&w, &a)) != X_OK || (rc = model_files_open(pos[0], &files)) != X_OK)
 		return rc;
-	rc = bench_all(&files, &a, &result, &err);
+	rc = w.cells ? bench_cells(&files, &a, &err) : bench_all(&files, &a, &result, &err);
 	model_files_close(&files);
 	if (rc < 0)
 		return model_fail(rc, pos[0], err.text);
+	if (w.cells)
+		return X_OK;
 	if (cli.out == OUT_JSON)
 		print_json(&a, &result);
 	else
@@ -172,4 +175,5 @@ const struct model_verb model_verb_bench = {
     "                                      tokens a second: prompts of -p tokens, -n tokens "
     "decoded\n"
     "                                      behind -d others by -b sequences; median of -r runs.\n"
-    "                                      --fork: sequences share their depth (sooner ready)\n"};
+    "                                      --fork: sequences share their depth (sooner ready);\n"
+    "                                      --cells: cells from standard input (bench/peer.py)\n"};

@@ -44,5 +44,7 @@ struct bench_result {
 /* All cells; says on stderr how far it is. */
 int bench_all(const struct model_files *f, const struct bench_args *a, struct bench_result *out,
 	      struct err *err);
+/* Cells one by one, from standard input; threads.v[0] only. */
+int bench_cells(const struct model_files *f, const struct bench_args *a, struct err *err);
 
 #endif
