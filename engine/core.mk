@@ -70,6 +70,13 @@ tests_unit_t_engine_fault_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_hostile_model_SOURCES = tests/unit/t_hostile_model.c $(ENGINE_HELP)
 tests_unit_t_hostile_model_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_hostile_model_LDADD = $(ENGINE_TEST_LIBS)
+# the scheduler's
+ENGINE_SCHED_TESTS = tests/unit/t_preempt
+check_PROGRAMS += $(ENGINE_SCHED_TESTS)
+TESTS += $(ENGINE_SCHED_TESTS)
+tests_unit_t_preempt_SOURCES = tests/unit/t_preempt.c $(ENGINE_HELP)
+tests_unit_t_preempt_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_preempt_LDADD = $(ENGINE_TEST_LIBS)
 # its own copies of these files come before the library's
 tests_unit_t_mutants_SOURCES = tests/unit/t_mutants.c engine/weights.c engine/fwd.c engine/rope.c engine/attn.c \
 	$(ENGINE_HELP)

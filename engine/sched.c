@@ -245,13 +245,13 @@ uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct s
 		struct seq *s = WHOLE(heap_top(&g->prompts), struct seq, prompt);
 		uint32_t take;
 
-		if (!s->take)
+		if (!s->take) {
 			seq_prefix_take(s);
+			out[n++] = s;
+		}
 		take = rows_left(s) < rows ? rows_left(s) : rows;
 		if (take > g->left)
 			take = (uint32_t)g->left;
-		if (!s->take)
-			out[n++] = s;
 		s->take += take;
 		rows -= take;
 		l->work += take;

@@ -1,0 +1,305 @@
+/* t_preempt.c - guards go before a batch in flight, which rests and goes on as if nothing had been;
+ * what a chat says does not depend on it, nor on company, chunks or threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_help.h"
+#include "engine_priv.h"
+
+#define PROMPT 130
+#define SAID 16
+#define READ 33
+
+static const struct shape shape = {.embd = 64,
+				   .layers = 2,
+				   .heads = 8,
+				   .kv_heads = 2,
+				   .head_dim = 16,
+				   .ff = 120,
+				   .vocab = SMALL_VOCAB,
+				   .context = 2048,
+				   .freqs = true,
+				   .tied = true};
+
+struct when {
+	const char *kernel;
+	uint32_t threads, chunk, company, guard_every; /* fractions between two guards; 0 = none */
+	bool other_model;			       /* the guards' is another one */
+};
+
+/* What one chat and the guards beside it came to, bit for bit. */
+struct said {
+	int32_t token[SAID];
+	float logprob[SAID], after[SMALL_VOCAB], read[SMALL_VOCAB];
+	uint32_t n, guards, rested; /* rested: times a guard went before a batch in flight */
+};
+
+struct stage_of {
+	struct rig r;
+	struct model *gm; /* the guards' */
+	const struct when *w;
+	struct said *o;
+	struct seq *guard;
+	job_id reading;
+};
+
+static void say(struct seq *s, uint32_t n, uint64_t seed)
+{
+	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct sampler smp;
+	job_id job;
+
+	sampler_init(&smp, seed);
+	smp.temperature = 1.5f;
+	assert_int_equal(seq_generate(s, &smp, &limit, NULL, NULL, &job, NULL), 0);
+	seq_credit(s, n);
+}
+
+static void add_company(struct rig *r, uint32_t n)
+{
+	int32_t ids[600];
+	job_id job;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct seq *s = rig_seq(r, SEQ_CHAT, 1100);
+
+		some_ids(ids, 600, SMALL_VOCAB, i);
+		assert_int_equal(seq_append(s, ids, i % 2 ? 600 : 3 + i, NULL, &job, NULL), 0);
+		say(s, 400, i);
+	}
+}
+
+static void begin_reading(struct stage_of *t)
+{
+	struct want w = {.rows = WANT_LOGITS_FULL};
+	struct seq_cfg cfg = {.priority = PRIO_GUARD, .role = SEQ_GUARD, .max_tokens = READ};
+	int32_t ids[READ];
+
+	some_ids(ids, READ, SMALL_VOCAB, 77);
+	assert_int_equal(seq_new(t->r.e, t->gm, &cfg, &t->guard, NULL), 0);
+	assert_int_equal(seq_append(t->guard, ids, READ, &w, &t->reading, NULL), 0);
+	t->o->rested += t->r.e->batch.stage != BATCH_NONE;
+}
+
+static void read_event(struct stage_of *t, const struct event *ev)
+{
+	float *row = t->o->read;
+
+	if (ev->kind == EV_ROWS && t->o->guards == 0)
+		memcpy(row, ev->rows, sizeof(t->o->read));
+	else if (ev->kind == EV_ROWS) /* one reading is as the other */
+		assert_memory_equal(row, ev->rows, sizeof(t->o->read));
+	if (ev->kind != EV_DONE)
+		return;
+	t->o->guards++;
+	seq_free(t->guard);
+	t->guard = NULL;
+}
+
+/* Steps a fraction at a time until the chat has said all, with guards coming in between. */
+static void run(struct stage_of *t, struct seq *chat)
+{
+	struct said *o = t->o;
+	uint32_t ago = 0;
+	bool done = false;
+
+	while (!done) {
+		struct event ev[4];
+		int n;
+
+		if (t->w->guard_every && !t->guard && ++ago % t->w->guard_every == 0)
+			begin_reading(t);
+		assert_true(engine_step(t->r.e, 1) >= 0);
+		while ((n = engine_poll(t->r.e, ev, 1)) > 0) {
+			if (t->guard && ev[0].seq == t->guard)
+				read_event(t, &ev[0]);
+			else if (ev[0].seq == chat && ev[0].kind == EV_TOKEN) {
+				o->token[o->n] = ev[0].token;
+				o->logprob[o->n++] = ev[0].logprob;
+			} else if (ev[0].seq == chat && ev[0].kind == EV_DONE) {
+				done = o->n == SAID;
+			}
+			assert_int_not_equal(ev[0].kind, EV_FAILED);
+		}
+	}
+}
+
+static void hear(const struct when *w, struct said *o)
+{
+	struct stage_of t = {.w = w, .o = o};
+	struct seq *chat;
+	int32_t ids[PROMPT];
+	job_id job;
+	int fd;
+
+	memset(o, 0, sizeof(*o));
+	rig_open(&t.r, random_model(&shape, 11, NULL), w->kernel, w->threads, 64u << 20);
+	t.gm = t.r.m;
+	fd = w->other_model ? random_model(&shape, 11, NULL) : -1;
+	if (fd >= 0)
+		assert_int_equal(engine_model_add(t.r.e, &fd, 1, NULL, &t.gm, NULL), 0);
+	t.r.e->chunk = w->chunk;
+	add_company(&t.r, w->company);
+	chat = rig_seq(&t.r, SEQ_CHAT, 300);
+	some_ids(ids, PROMPT, SMALL_VOCAB, 5);
+	assert_int_equal(seq_append(chat, ids, PROMPT, NULL, &job, NULL), 0);
+	say(chat, SAID, 1234);
+	run(&t, chat);
+	if (t.guard)
+		seq_free(t.guard);
+	append_all(t.r.e, chat, o->token + SAID - 1, 1, o->after);
+	rig_close(&t.r);
+}
+
+static void same(const struct said *a, const struct said *b)
+{
+	assert_int_equal(a->n, SAID);
+	assert_int_equal(b->n, SAID);
+	assert_memory_equal(a->token, b->token, sizeof(a->token));
+	assert_memory_equal(a->logprob, b->logprob, sizeof(a->logprob));
+	assert_memory_equal(a->after, b->after, sizeof(a->after));
+	if (a->guards && b->guards)
+		assert_memory_equal(a->read, b->read, sizeof(a->read));
+}
+
+static void chats_do_not_depend_on_company_chunks_or_threads(void **st)
+{
+	static const uint32_t chunks[] = {1, 7, 64, 512};
+	struct said a, b;
+
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		hear(&(struct when){*k, 1, 512, 0, 0, false}, &a);
+		for (uint32_t i = 0; i < 4; i++) {
+			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false}, &b);
+			same(&a, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false}, &b);
+			same(&a, &b);
+		}
+	}
+}
+
+static void chats_and_guards_do_not_depend_on_preemption(void **st)
+{
+	static const uint32_t every[] = {2, 3, 5, 8, 11};
+	struct said alone, a, b;
+
+	for (const char *const *k = engine_kernel_paths(); *k; k++) {
+		hear(&(struct when){*k, 1, 512, 0, 0, false}, &alone);
+		hear(&(struct when){*k, 1, 512, 0, 1000000, false}, &a);
+		for (uint32_t i = 0; i < 5; i++) {
+			hear(&(struct when){*k, 1 + i % 3, 1 + 50 * i, i, every[i], i % 2}, &b);
+			same(&alone, &b);
+			assert_true(b.rested > 3 && b.guards > 3);
+			if (a.guards)
+				same(&a, &b);
+			a = b;
+		}
+	}
+}
+
+static struct seq *prompt_in_flight(struct rig *r, uint32_t n, job_id *job)
+{
+	struct seq *s = rig_seq(r, SEQ_CHAT, 600);
+	int32_t ids[600];
+
+	r->e->chunk = 512;
+	some_ids(ids, n, SMALL_VOCAB, 6);
+	assert_int_equal(seq_append(s, ids, n, NULL, job, NULL), 0);
+	assert_int_equal(engine_step(r->e, 1), 1);
+	assert_int_equal(r->e->batch.stage, BATCH_LAYERS);
+	return s;
+}
+
+/* However long the batch in flight: the guard's answer comes before anything more of it. */
+static void a_guard_does_not_wait_for_the_batch_in_flight(void **st)
+{
+	struct rig r;
+	struct seq *chat, *guard;
+	struct outcome *o = calloc(1, sizeof(*o));
+	int32_t ids[20];
+	job_id job, g;
+
+	rig_open(&r, random_model(&shape, 11, NULL), NULL, 2, 64u << 20);
+	chat = prompt_in_flight(&r, 500, &job);
+	for (uint32_t at = 1; at < 8; at++) {
+		guard = rig_seq(&r, SEQ_GUARD, 20);
+		some_ids(ids, 20, SMALL_VOCAB, at);
+		assert_int_equal(seq_append(guard, ids, 20, NULL, &g, NULL), 0);
+		run_job(r.e, g, o);
+		assert_int_equal(o->kind, EV_DONE);
+		assert_int_equal(r.m->fwd.at, at); /* the batch that rests has not moved */
+		assert_int_equal(r.e->batch.stage, BATCH_LAYERS);
+		seq_free(guard);
+		assert_int_equal(engine_step(r.e, 1), at < 7);
+	}
+	assert_int_equal(seq_len(chat), 500 * (r.e->batch.stage != BATCH_LAYERS));
+	run_job(r.e, job, o);
+	assert_int_equal(seq_len(chat), 500);
+	rig_close(&r);
+	free(o);
+}
+
+static void a_resting_batch_can_be_left_and_cancelled(void **st)
+{
+	struct rig r;
+	struct seq *chat, *guard;
+	struct outcome *o = calloc(1, sizeof(*o));
+	int32_t ids[300];
+	job_id job, g;
+
+	rig_open(&r, random_model(&shape, 11, NULL), NULL, 2, 64u << 20);
+	some_ids(ids, 300, SMALL_VOCAB, 1);
+	for (int way = 0; way < 4; way++) {
+		chat = prompt_in_flight(&r, 400, &job);
+		guard = rig_seq(&r, SEQ_GUARD, 300);
+		assert_int_equal(seq_append(guard, ids, 300, NULL, &g, NULL), 0);
+		assert_int_equal(engine_step(r.e, 1), 1);
+		assert_int_equal(r.e->urgent.stage, BATCH_LAYERS);
+		if (way == 0) {
+			job_cancel(r.e, job); /* the one that rests */
+			run_job(r.e, job, o);
+			assert_int_equal(o->end, GEN_CANCELLED);
+			assert_int_equal(r.e->batch.stage, BATCH_NONE);
+		} else if (way == 1) {
+			seq_free(chat);
+			chat = NULL;
+		} else if (way == 2) {
+			job_cancel(r.e, g); /* the one that goes on */
+			run_job(r.e, g, o);
+			assert_int_equal(o->end, GEN_CANCELLED);
+			assert_int_equal(r.e->urgent.stage, BATCH_NONE);
+		} else {
+			seq_free(guard);
+			guard = NULL;
+		}
+		while (engine_step(r.e, 0) > 0)
+			;
+		if (chat)
+			assert_int_equal(seq_len(chat), way ? 400 : 0);
+		if (guard)
+			assert_int_equal(seq_len(guard), way == 2 ? 0 : 300);
+		seq_free(chat);
+		seq_free(guard);
+		while (engine_poll(r.e, &(struct event){0}, 1))
+			;
+	}
+	rig_close(&r);
+	free(o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(chats_do_not_depend_on_company_chunks_or_threads),
+	    cmocka_unit_test(chats_and_guards_do_not_depend_on_preemption),
+	    cmocka_unit_test(a_guard_does_not_wait_for_the_batch_in_flight),
+	    cmocka_unit_test(a_resting_batch_can_be_left_and_cancelled),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
