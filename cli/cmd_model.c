@@ -17,6 +17,7 @@ static const struct model_verb *const verbs[] = {
 	&model_verb_bench,
 	&model_verb_plan,
 	&model_verb_perplexity,
+	&model_verb_quantize,
 };
 /* clang-format on */
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

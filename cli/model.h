@@ -16,7 +16,7 @@ struct model_verb {
 	int (*fn)(int argc, char **argv); /* an exit code; argv[1] is the verb */
 	const char *help; /* "  VERB FILE ...   what it does\n" and a line for each option */
 };
-extern const struct model_verb model_verb_inspect;
+extern const struct model_verb model_verb_inspect, model_verb_quantize;
 extern const struct model_verb model_verb_logits;
 extern const struct model_verb model_verb_generate;
 extern const struct model_verb model_verb_tokenize;

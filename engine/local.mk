@@ -1,7 +1,8 @@
 # engine/
 noinst_LIBRARIES += libengine.a
 ENGINE_LOAD_SOURCES = engine/include/engine.h engine/include/chat.h engine/gtype.h engine/gtype.c \
-	engine/gguf.h engine/gguf.c engine/gguf_get.c engine/parts.h engine/parts.c engine/gguf_put.h engine/gguf_put.c engine/info.h engine/model_priv.h \
+	engine/gguf.h engine/gguf.c engine/gguf_get.c engine/parts.h engine/parts.c engine/gguf_put.h engine/gguf_put.c engine/include/quant.h \
+	engine/quant.c engine/quant_rows.h engine/quant_rows.c engine/info.h engine/model_priv.h \
 	engine/model_tok.c engine/tok.h engine/tok_priv.h engine/tok.c engine/tok_table.c engine/tok_pre.c \
 	engine/tok_merge.c engine/tok_bpe.c engine/tok_spm.c engine/info.c engine/plan.c \
 	engine/chat_priv.h engine/chat.c engine/chat_llama.c engine/chat_guard.c
@@ -37,6 +38,11 @@ TESTS += tests/unit/t_split
 tests_unit_t_split_SOURCES = tests/unit/t_split.c $(ENGINE_HELP)
 tests_unit_t_split_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_split_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+check_PROGRAMS += tests/unit/t_quant
+TESTS += tests/unit/t_quant
+tests_unit_t_quant_SOURCES = tests/unit/t_quant.c $(ENGINE_HELP)
+tests_unit_t_quant_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_quant_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 check_PROGRAMS += tests/unit/t_plan
 TESTS += tests/unit/t_plan
 tests_unit_t_plan_SOURCES = tests/unit/t_plan.c tests/unit/ggufb.h tests/unit/ggufb.c
