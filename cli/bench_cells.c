@@ -189,7 +189,8 @@ int bench_cells(const struct model_files *f, const struct bench_args *a, struct 
 	struct engine_cfg cfg = {.threads = a->threads.v[0],
 				 .kernel_path = a->kernel,
 				 .kv_bytes = 4ull << 30,
-				 .deterministic = a->deterministic};
+				 .deterministic = a->deterministic,
+				 .fast_f16 = a->fast_f16};
 	struct bench b = {.files = f, .a = a, .err = err};
 	struct cells *c = calloc(1, sizeof(*c));
 	char line[128];

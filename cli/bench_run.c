@@ -185,7 +185,7 @@ static int decode(struct bench *b, struct seq **s, uint32_t n, uint32_t depth)
 
 	/* one pass over the weights and over every sequence's own cache, for a token of each */
 	bytes = (double)b->out->cost.decode_bytes +
-		n * ((double)depth + b->a->n_new / 2.0) * (double)b->r.info->kv_bytes_per_token;
+		n * ((double)depth + b->a->n_new / 2.0) * run_kv_bytes(b->r.info, b->a->kv);
 	row->percent = 100 * bytes * row->per_second / n / b->out->rates[b->ti].read_bytes;
 	return 0;
 }
@@ -268,7 +268,8 @@ static int one_thread_count(struct bench *b)
 	struct engine_cfg cfg = {.threads = a->threads.v[b->ti],
 				 .kernel_path = a->kernel,
 				 .kv_bytes = kv_needed(a, &b->out->info),
-				 .deterministic = a->deterministic};
+				 .deterministic = a->deterministic,
+				 .fast_f16 = a->fast_f16};
 	struct bench_load *l = &b->out->load[b->ti];
 	uint64_t file = b->out->info.file_bytes, tenth = file / 10;
 	int rc;

@@ -101,7 +101,7 @@ static void print_table(const struct bench_args *a, const struct bench_result *r
 }
 
 struct words {
-	const char *p, *n, *d, *b, *t, *r, *kernel, *kv, *fork, *deterministic, *cells;
+	const char *p, *n, *d, *b, *t, *r, *kernel, *kv, *fork, *deterministic, *fast_f16, *cells;
 };
 
 static int parse(const struct words *w, struct bench_args *a)
@@ -125,6 +125,7 @@ static int parse(const struct words *w, struct bench_args *a)
 	a->kernel = w->kernel;
 	a->fork = w->fork != NULL;
 	a->deterministic = w->deterministic != NULL;
+	a->fast_f16 = w->fast_f16 != NULL;
 	return run_kv_type(w->kv, &a->kv);
 }
 
@@ -142,6 +143,7 @@ static int verb_bench(int argc, char **argv)
 				   {"kv", false, &w.kv, NULL, 0},
 				   {"fork", true, &w.fork, NULL, 0},
 				   {"deterministic", true, &w.deterministic, NULL, 0},
+				   {"fast-f16", true, &w.fast_f16, NULL, 0},
 				   {"cells", true, &w.cells, NULL, 0},
 				   {0}};
 	static struct bench_result result;
@@ -171,7 +173,7 @@ static int verb_bench(int argc, char **argv)
 const struct model_verb model_verb_bench = {
     "bench", verb_bench,
     "  bench FILE [-p 512,2048] [-n 64] [-d 0,512,2048] [-b 1,2,4,8,16] [-t 1,2] [-r 3]\n"
-    "        [--kernel NAME] [--kv TYPE] [--deterministic] [--fork]\n"
+    "        [--kernel NAME] [--kv TYPE] [--deterministic] [--fast-f16] [--fork]\n"
     "                                      tokens a second: prompts of -p tokens, -n tokens "
     "decoded\n"
     "                                      behind -d others by -b sequences; median of -r runs.\n"

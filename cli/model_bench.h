@@ -18,7 +18,7 @@ struct bench_args {
 	uint32_t n_new, repeat; /* n_new 0: no decoding */
 	enum kv_type kv;
 	const char *kernel;
-	bool deterministic, fork;
+	bool deterministic, fast_f16, fork;
 };
 struct bench_row {
 	const char *test; /* "prefill", "decode" */

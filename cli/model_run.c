@@ -88,7 +88,11 @@ int run_kv_type(const char *s, enum kv_type *out)
 	static const struct {
 		const char *name;
 		enum kv_type type;
-	} types[] = {{"auto", KV_AUTO}, {"f16", KV_F16}, {"f32", KV_F32}};
+	} types[] = {{"auto", KV_AUTO},
+		     {"f16", KV_F16},
+		     {"f32", KV_F32},
+		     {"bf16", KV_BF16},
+		     {"q8_0", KV_Q8_0}};
 
 	*out = KV_AUTO;
 	if (s == NULL)
@@ -98,7 +102,24 @@ int run_kv_type(const char *s, enum kv_type *out)
 			*out = types[i].type;
 			return X_OK;
 		}
-	return cli_fail(X_USAGE, "--kv is auto, f16 or f32");
+	return cli_fail(X_USAGE, "--kv is auto, f16, bf16, q8_0 or f32");
+}
+
+double run_kv_bytes(const struct model_info *in, enum kv_type type)
+{
+	double numbers = 2.0 * in->n_layer * in->n_head_kv * in->head_dim;
+
+	switch (type) {
+	case KV_F32:
+		return 4 * numbers;
+	case KV_Q8_0:
+		return numbers * 34 / 32;
+	case KV_F16:
+	case KV_BF16:
+		return 2 * numbers;
+	default:
+		return (double)in->kv_bytes_per_token;
+	}
 }
 
 /* ---- cost ---- */

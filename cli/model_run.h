@@ -25,6 +25,7 @@ int run_wait(struct run *r, unsigned jobs, run_event fn, void *arg, struct err *
 
 /* "f16" and so on; NULL is KV_AUTO. X_OK or X_USAGE. */
 int run_kv_type(const char *s, enum kv_type *out);
+double run_kv_bytes(const struct model_info *in, enum kv_type type); /* of one token */
 
 /* ---- what a model's work is made of, from the list of its tensors ---- */
 struct run_cost {

@@ -149,16 +149,16 @@ static int measure_products(const struct plan_args *a, const struct model_info *
 	struct synth_shape s = own_shape(in, a->seconds * BYTES_A_SECOND);
 	double each = a->seconds / 8, t, best = 0;
 	struct probe p;
-	uint32_t n = 4;
+	uint32_t n = 16;
 	int rc = probe_open(&p, a, &s, type_for(in), 2048, err);
 
 	if (rc < 0)
 		return rc;
 	while ((t = feed(&p, n, err)) >= 0) { /* longer ones while there is time */
 		best = t / n;
-		if (n == 512 || best * 4 * n > 2 * each)
+		if (n == 256 || best * 4 * n > a->seconds / 2)
 			break;
-		n = n == 4 ? 32 : n == 32 ? 128 : 512;
+		n *= 4;
 		rc = seq_truncate(p.s, 0);
 	}
 	out->prompt_flop = best / (2.0 * (double)p.cost.layer_params);
