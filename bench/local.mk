@@ -8,3 +8,7 @@ noinst_PROGRAMS += bench/bench_mask
 bench_bench_mask_SOURCES = bench/bench_mask.c
 bench_bench_mask_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include
 bench_bench_mask_LDADD = $(ENGINE_LIBS)
+noinst_PROGRAMS += bench/bench_attn
+bench_bench_attn_SOURCES = bench/bench_attn.c
+bench_bench_attn_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include
+bench_bench_attn_LDADD = $(ENGINE_LIBS)
