@@ -163,12 +163,8 @@ static void work_open(struct work *w, const struct att_arg *a, uint32_t run, uin
 	w->query = w->score + c * SEG_TOKENS;
 	w->all = sums_at(w->query + c * dim, c, dim);
 	w->seg = sums_at(w->all.acc + sums_floats(c, dim), c, dim);
-	for (uint32_t i = 0; i < c; i++) {
-		const float *q = a->f->q + column(w, i);
-
-		for (uint32_t j = 0; j < dim; j++)
-			w->query[i * dim + j] = q[j] * scale;
-	}
+	for (uint32_t i = 0; i < c; i++)
+		w->k->scale(w->query + i * dim, a->f->q + column(w, i), scale, w->dim);
 }
 
 static struct kv_page *page_at(const struct work *w, uint32_t at)
@@ -176,8 +172,26 @@ static struct kv_page *page_at(const struct work *w, uint32_t at)
 	return w->f->rows[w->run->first].pages[at / KV_TOKENS];
 }
 
+/* What is read after K of the page at `at`, in a segment from `first` to `end`. */
+static const void *after_k(const struct work *w, uint32_t first, uint32_t at, uint32_t end)
+{
+	if (end - at > KV_TOKENS)
+		return kv_k(w->kv, page_at(w, at + KV_TOKENS), w->layer, w->head);
+	return kv_v(w->kv, page_at(w, first), w->layer, w->head);
+}
+
+/* The same for V; NULL at the end of the run's keys. */
+static const void *after_v(const struct work *w, uint32_t at, uint32_t end)
+{
+	if (end - at > KV_TOKENS)
+		return kv_v(w->kv, page_at(w, at + KV_TOKENS), w->layer, w->head);
+	if (end < w->end)
+		return kv_k(w->kv, page_at(w, end), w->layer, w->head);
+	return NULL;
+}
+
 /* Scores of the page at `at`, which is `from` tokens into its segment. */
-static void page_scores(const struct work *w, uint32_t at, uint32_t from)
+static void page_scores(const struct work *w, uint32_t at, uint32_t from, const void *ahead)
 {
 	const struct attn_type *t = &w->k->type[w->kv->type];
 	const void *k = kv_k(w->kv, page_at(w, at), w->layer, w->head);
@@ -186,15 +200,17 @@ static void page_scores(const struct work *w, uint32_t at, uint32_t from)
 	if (n > WIDE && t->expand_k) {
 		t->expand_k(k, w->dim, w->block);
 		k = w->block;
+		ahead = NULL;
 		t = &w->k->type[KV_F32];
 	}
 	t->qk(k, w->dim, w->query + (size_t)c * w->dim, w->dim, n,
-	      w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS);
+	      w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, ahead);
 }
 
 /* Adds the page's V: for all columns what its first row sees, then for each row the rest, so that
  * no row touches a token behind its own. */
-static void page_values(const struct work *w, const struct sums *s, uint32_t at, uint32_t from)
+static void page_values(const struct work *w, const struct sums *s, uint32_t at, uint32_t from,
+			const void *ahead)
 {
 	const struct attn_type *t = &w->k->type[w->kv->type];
 	const void *v = kv_v(w->kv, page_at(w, at), w->layer, w->head);
@@ -204,17 +220,18 @@ static void page_values(const struct work *w, const struct sums *s, uint32_t at,
 	if (n > WIDE && t->expand_v) {
 		t->expand_v(v, w->dim, most, w->block);
 		v = w->block;
+		ahead = NULL;
 		t = &w->k->type[KV_F32];
 	}
 	t->pv(v, w->dim, 0, all, w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, n,
-	      s->acc + (size_t)c * w->dim, w->dim);
+	      s->acc + (size_t)c * w->dim, w->dim, ahead);
 	for (r++; r < w->run->n && all < KV_TOKENS; r++) {
 		uint32_t mine = sees(w, r, at, KV_TOKENS);
 
 		c = r * w->group;
 		if (mine > all)
 			t->pv(v, w->dim, all, mine, w->score + (size_t)c * SEG_TOKENS + from,
-			      SEG_TOKENS, w->group, s->acc + (size_t)c * w->dim, w->dim);
+			      SEG_TOKENS, w->group, s->acc + (size_t)c * w->dim, w->dim, NULL);
 	}
 }
 
@@ -225,13 +242,13 @@ static void segment(const struct work *w, const struct sums *s, uint32_t at)
 	uint32_t c0 = first_row(w, at) * w->group;
 
 	for (uint32_t p = at; p < end; p += KV_TOKENS)
-		page_scores(w, p, p - at);
+		page_scores(w, p, p - at, after_k(w, at, p, end));
 	for (uint32_t c = c0; c < w->cols; c++)
 		w->k->softmax(w->score + (size_t)c * SEG_TOKENS,
 			      sees(w, c / w->group, at, SEG_TOKENS), &s->max[c], &s->sum[c]);
 	memset(s->acc + (size_t)c0 * w->dim, 0, (size_t)(w->cols - c0) * w->dim * sizeof(float));
 	for (uint32_t p = at; p < end; p += KV_TOKENS)
-		page_values(w, s, p, p - at);
+		page_values(w, s, p, p - at, after_v(w, p, end));
 }
 
 /* Adds a segment's sums to those before it. A NaN stays: the sums have it. */
@@ -252,13 +269,9 @@ static void merge(const struct work *w, const struct sums *s, uint32_t at)
 
 static void answer(const struct work *w)
 {
-	for (uint32_t c = 0; c < w->cols; c++) {
-		const float *acc = w->all.acc + (size_t)c * w->dim;
-		float *out = w->f->att + column(w, c), sum = w->all.sum[c];
-
-		for (uint32_t j = 0; j < w->dim; j++)
-			out[j] = acc[j] / sum;
-	}
+	for (uint32_t c = 0; c < w->cols; c++)
+		w->k->scale(w->f->att + column(w, c), w->all.acc + (size_t)c * w->dim,
+			    1 / w->all.sum[c], w->dim);
 }
 
 /* A run and head from beginning to end. Later runs, which see more, come first. */

@@ -27,12 +27,13 @@
 #define KV_Q 32	     /* dimensions under one scale of Q8_0 */
 
 struct attn_type {
-	/* s[c * lds + t] = sum over j of q[c * ldq + j] * K[j][t], for all 64 t. */
+	/* `ahead` (NULL ok): a block of the same size that will be read next, fetched meanwhile.
+	 * s[c * lds + t] = sum over j of q[c * ldq + j] * K[j][t], for all 64 t. */
 	void (*qk)(const void *k, unsigned dim, const float *q, size_t ldq, unsigned cols, float *s,
-		   size_t lds);
+		   size_t lds, const void *ahead);
 	/* acc[c * lda + j] += sum over t, t0 <= t < t1, of p[c * ldp + t] * V[t][j]. */
 	void (*pv)(const void *v, unsigned dim, unsigned t0, unsigned t1, const float *p,
-		   size_t ldp, unsigned cols, float *acc, size_t lda);
+		   size_t ldp, unsigned cols, float *acc, size_t lda, const void *ahead);
 	/* A block as fp32, same order; of V the first n tokens. NULL for fp32. */
 	void (*expand_k)(const void *k, unsigned dim, float *out);
 	void (*expand_v)(const void *v, unsigned dim, unsigned n, float *out);
@@ -51,6 +52,7 @@ struct attn_kernels {
 	void (*softmax)(float *s, unsigned n, float *max, float *sum);
 	/* acc = acc * a + more * b */
 	void (*merge)(float *acc, float a, const float *more, float b, unsigned n);
+	void (*scale)(float *out, const float *x, float by, unsigned n); /* out = x * by */
 	/* Turns the pairs (2i, 2i + 1) of one head by the angles whose cosine and sine are
 	 * turn[2i], turn[2i + 1]. */
 	void (*rope)(float *h, const float *turn, unsigned dim);

@@ -68,6 +68,12 @@ INLINE float load1(const enum kv_type type, const uint8_t *p)
 	}
 }
 
+/* A line of what comes next, to the second-level cache: the first has too few places for misses. */
+INLINE void fetch(const uint8_t *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
 /* The scales of dimensions j.. of a Q8_0 block: 64 half floats, by token. */
 INLINE const uint8_t *scales_of(const uint8_t *block, unsigned dim, unsigned j)
 {
@@ -76,7 +82,8 @@ INLINE const uint8_t *scales_of(const uint8_t *block, unsigned dim, unsigned j)
 
 /* C columns, tokens t .. t + 15. */
 INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *block, unsigned dim,
-		    unsigned t, const float *q, size_t ldq, float *s, size_t lds)
+		    unsigned t, const float *q, size_t ldq, float *s, size_t lds,
+		    const uint8_t *ahead)
 {
 	const unsigned e = bytes_of(type), row = KV_TOKENS * e;
 	const uint8_t *k = block + (size_t)t * e;
@@ -88,6 +95,8 @@ INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *bl
 	for (unsigned j = 0; j < dim; j++, k += row) {
 		__m256 v0 = load8(type, k), v1 = load8(type, k + (size_t)8 * e);
 
+		if (ahead)
+			fetch(ahead + (size_t)j * row + (size_t)t * e);
 		if (type == KV_Q8_0) {
 			if (j % KV_Q == 0) {
 				const uint8_t *at = scales_of(block, dim, j) + (size_t)2 * t;
@@ -114,29 +123,30 @@ INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *bl
 }
 
 INLINE void qk_cols(const enum kv_type type, const unsigned C, const void *k, unsigned dim,
-		    const float *q, size_t ldq, float *s, size_t lds)
+		    const float *q, size_t ldq, float *s, size_t lds, const uint8_t *ahead)
 {
 	for (unsigned t = 0; t < KV_TOKENS; t += 16)
-		qk_tile(type, C, k, dim, t, q, ldq, s, lds);
+		qk_tile(type, C, k, dim, t, q, ldq, s, lds, t * bytes_of(type) % 64 ? NULL : ahead);
 }
 
 INLINE void qk(const enum kv_type type, const void *k, unsigned dim, const float *q, size_t ldq,
-	       unsigned cols, float *s, size_t lds)
+	       unsigned cols, float *s, size_t lds, const uint8_t *ahead)
 {
 	unsigned c = 0;
 
 	if (type == KV_F32)
 		for (; c + 6 <= cols; c += 6)
-			qk_cols(type, 6, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+			qk_cols(type, 6, k, dim, q + c * ldq, ldq, s + c * lds, lds,
+				c ? NULL : ahead);
 	for (; c + 4 <= cols; c += 4)
-		qk_cols(type, 4, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+		qk_cols(type, 4, k, dim, q + c * ldq, ldq, s + c * lds, lds, c ? NULL : ahead);
 	for (; c < cols; c++)
-		qk_cols(type, 1, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+		qk_cols(type, 1, k, dim, q + c * ldq, ldq, s + c * lds, lds, c ? NULL : ahead);
 }
 
 /* What a tile of V works on: some dimensions of V and the same of the sums. */
 struct pv {
-	const uint8_t *v;
+	const uint8_t *v, *ahead;
 	const float *scale; /* by token */
 	size_t row;	    /* bytes of a token */
 	unsigned t0, t1;
@@ -157,6 +167,8 @@ INLINE void pv_tile(const enum kv_type type, const unsigned C, const unsigned W,
 		for (unsigned i = 0; i < W; i++)
 			acc[W * c + i] = _mm256_loadu_ps(a.acc + c * a.lda + (size_t)8 * i);
 	for (unsigned t = a.t0; t < a.t1; t++) {
+		if (a.ahead)
+			fetch(a.ahead + t * a.row);
 #pragma GCC unroll 2
 		for (unsigned i = 0; i < W; i++) {
 			v[i] = load8(type, a.v + t * a.row + step * i);
@@ -181,6 +193,7 @@ INLINE void pv_tile(const enum kv_type type, const unsigned C, const unsigned W,
 /* The next c columns. */
 INLINE void pv_next(struct pv *a, unsigned c)
 {
+	a->ahead = NULL; /* fetched by now */
 	a->p += c * a->ldp;
 	a->acc += c * a->lda;
 }
@@ -208,13 +221,15 @@ INLINE void pv_dims(const enum kv_type type, struct pv a, unsigned cols, unsigne
 }
 
 INLINE void pv(const enum kv_type type, const void *v, unsigned dim, unsigned t0, unsigned t1,
-	       const float *p, size_t ldp, unsigned cols, float *acc, size_t lda)
+	       const float *p, size_t ldp, unsigned cols, float *acc, size_t lda,
+	       const uint8_t *ahead)
 {
 	const unsigned e = bytes_of(type);
 	float scale[KV_TOKENS];
 
 	for (unsigned j = 0, n; j < dim; j += n) {
 		struct pv a = {.v = (const uint8_t *)v + (size_t)j * e,
+			       .ahead = ahead && j * e % 64 == 0 ? ahead + (size_t)j * e : NULL,
 			       .scale = scale,
 			       .row = (size_t)dim * e,
 			       .t0 = t0,
@@ -302,14 +317,15 @@ INLINE void store8(const enum kv_type type, uint16_t *to, size_t step, unsigned 
 
 #define PRODUCTS(T, suffix)                                                                        \
 	static void qk_##suffix(const void *k, unsigned dim, const float *q, size_t ldq,           \
-				unsigned cols, float *s, size_t lds)                               \
+				unsigned cols, float *s, size_t lds, const void *ahead)            \
 	{                                                                                          \
-		qk(T, k, dim, q, ldq, cols, s, lds);                                               \
+		qk(T, k, dim, q, ldq, cols, s, lds, ahead);                                        \
 	}                                                                                          \
 	static void pv_##suffix(const void *v, unsigned dim, unsigned t0, unsigned t1,             \
-				const float *p, size_t ldp, unsigned cols, float *acc, size_t lda) \
+				const float *p, size_t ldp, unsigned cols, float *acc, size_t lda, \
+				const void *ahead)                                                 \
 	{                                                                                          \
-		pv(T, v, dim, t0, t1, p, ldp, cols, acc, lda);                                     \
+		pv(T, v, dim, t0, t1, p, ldp, cols, acc, lda, ahead);                              \
 	}
 PRODUCTS(KV_F16, f16)
 PRODUCTS(KV_F32, f32)
@@ -434,6 +450,16 @@ static void merge(float *acc, float a, const float *more, float b, unsigned n)
 	}
 }
 
+static void scale(float *out, const float *x, float by, unsigned n)
+{
+	for (unsigned i = 0; i < n; i += 8) {
+		__m256i m = lanes(n - i < 8 ? n - i : 8);
+
+		_mm256_maskstore_ps(
+		    out + i, m, _mm256_mul_ps(_mm256_maskload_ps(x + i, m), _mm256_set1_ps(by)));
+	}
+}
+
 static void rope(float *h, const float *turn, unsigned dim)
 {
 	for (unsigned i = 0; i < dim; i += 8) {
@@ -465,6 +491,7 @@ const struct attn_kernels attn_avx2 = {
 	     [KV_Q8_0] = TYPE(q8_0)},
     .softmax = softmax,
     .merge = merge,
+    .scale = scale,
     .rope = rope,
 };
 #endif

@@ -61,6 +61,15 @@ INLINE __m512 load16(const enum kv_type type, const uint8_t *p)
 	}
 }
 
+/* n bytes of what comes next, to the second-level cache: the first has too few places for misses.
+ */
+INLINE void fetch(const uint8_t *p, unsigned n)
+{
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < n; i += 64)
+		_mm_prefetch((const char *)p + i, _MM_HINT_T1);
+}
+
 /* The scales of dimensions j.. of a Q8_0 block: 64 half floats, by token. */
 INLINE const uint8_t *scales_of(const uint8_t *block, unsigned dim, unsigned j)
 {
@@ -68,7 +77,7 @@ INLINE const uint8_t *scales_of(const uint8_t *block, unsigned dim, unsigned j)
 }
 
 INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *k, unsigned dim,
-		    const float *q, size_t ldq, float *s, size_t lds)
+		    const float *q, size_t ldq, float *s, size_t lds, const uint8_t *ahead)
 {
 	const unsigned row = KV_TOKENS * bytes_of(type);
 	__m512 acc[24], v[4], d[4];
@@ -86,6 +95,8 @@ INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *k,
 			for (unsigned i = 0; i < 4; i++)
 				d[i] = load16(KV_F16, at + 32 * i);
 		}
+		if (ahead)
+			fetch(ahead + (size_t)j * row, row);
 #pragma GCC unroll 4
 		for (unsigned i = 0; i < 4; i++) {
 			v[i] = load16(type, k + row / 4 * i);
@@ -108,24 +119,25 @@ INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *k,
 }
 
 INLINE void qk(const enum kv_type type, const void *k, unsigned dim, const float *q, size_t ldq,
-	       unsigned cols, float *s, size_t lds)
+	       unsigned cols, float *s, size_t lds, const uint8_t *ahead)
 {
 	unsigned c = 0;
 
 	if (type == KV_F32)
 		for (; c + 6 <= cols; c += 6)
-			qk_tile(type, 6, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+			qk_tile(type, 6, k, dim, q + c * ldq, ldq, s + c * lds, lds,
+				c ? NULL : ahead);
 	for (; c + 4 <= cols; c += 4)
-		qk_tile(type, 4, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+		qk_tile(type, 4, k, dim, q + c * ldq, ldq, s + c * lds, lds, c ? NULL : ahead);
 	for (; c + 2 <= cols; c += 2)
-		qk_tile(type, 2, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+		qk_tile(type, 2, k, dim, q + c * ldq, ldq, s + c * lds, lds, c ? NULL : ahead);
 	if (c < cols)
-		qk_tile(type, 1, k, dim, q + c * ldq, ldq, s + c * lds, lds);
+		qk_tile(type, 1, k, dim, q + c * ldq, ldq, s + c * lds, lds, c ? NULL : ahead);
 }
 
 /* What pv_tile() works on: some dimensions of V and the same of the sums. */
 struct pv {
-	const uint8_t *v, *scales;
+	const uint8_t *v, *scales, *ahead;
 	size_t row; /* bytes of a token */
 	unsigned t0, t1;
 	const float *p;
@@ -154,6 +166,9 @@ INLINE void pv_tile(const enum kv_type type, const unsigned C, const unsigned W,
 					     : _mm512_loadu_ps(a.acc + c * a.lda + (size_t)16 * i);
 	for (unsigned t = a.t0; t < a.t1; t++) {
 		const uint8_t *at = a.v + t * a.row;
+
+		if (a.ahead && W == 4)
+			fetch(a.ahead + t * a.row, 4 * step);
 #pragma GCC unroll 4
 		for (unsigned i = 0; i < W; i++) {
 			v[i] = W == 1 ? load_some(type, at, m) : load16(type, at + step * i);
@@ -182,6 +197,7 @@ INLINE void pv_tile(const enum kv_type type, const unsigned C, const unsigned W,
 /* The next c columns. */
 INLINE void pv_next(struct pv *a, unsigned c)
 {
+	a->ahead = NULL; /* fetched by now */
 	a->p += c * a->ldp;
 	a->acc += c * a->lda;
 }
@@ -211,12 +227,14 @@ INLINE void pv_dims(const enum kv_type type, struct pv a, unsigned cols, unsigne
 }
 
 INLINE void pv(const enum kv_type type, const void *v, unsigned dim, unsigned t0, unsigned t1,
-	       const float *p, size_t ldp, unsigned cols, float *acc, size_t lda)
+	       const float *p, size_t ldp, unsigned cols, float *acc, size_t lda,
+	       const uint8_t *ahead)
 {
 	const unsigned e = bytes_of(type);
 
 	for (unsigned j = 0, n; j < dim; j += n < 64 ? 16 : 64) {
 		struct pv a = {.v = (const uint8_t *)v + (size_t)j * e,
+			       .ahead = ahead ? ahead + (size_t)j * e : NULL,
 			       .scales = scales_of(v, dim, j),
 			       .row = (size_t)dim * e,
 			       .t0 = t0,
@@ -306,14 +324,15 @@ INLINE void store16(const enum kv_type type, uint16_t *to, size_t step, unsigned
 
 #define PRODUCTS(T, suffix)                                                                        \
 	static void qk_##suffix(const void *k, unsigned dim, const float *q, size_t ldq,           \
-				unsigned cols, float *s, size_t lds)                               \
+				unsigned cols, float *s, size_t lds, const void *ahead)            \
 	{                                                                                          \
-		qk(T, k, dim, q, ldq, cols, s, lds);                                               \
+		qk(T, k, dim, q, ldq, cols, s, lds, ahead);                                        \
 	}                                                                                          \
 	static void pv_##suffix(const void *v, unsigned dim, unsigned t0, unsigned t1,             \
-				const float *p, size_t ldp, unsigned cols, float *acc, size_t lda) \
+				const float *p, size_t ldp, unsigned cols, float *acc, size_t lda, \
+				const void *ahead)                                                 \
 	{                                                                                          \
-		pv(T, v, dim, t0, t1, p, ldp, cols, acc, lda);                                     \
+		pv(T, v, dim, t0, t1, p, ldp, cols, acc, lda, ahead);                              \
 	}
 PRODUCTS(KV_F16, f16)
 PRODUCTS(KV_F32, f32)
@@ -427,6 +446,16 @@ static void merge(float *acc, float a, const float *more, float b, unsigned n)
 	}
 }
 
+static void scale(float *out, const float *x, float by, unsigned n)
+{
+	for (unsigned i = 0; i < n; i += 16) {
+		__mmask16 m = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1 : 0xffff);
+
+		_mm512_mask_storeu_ps(
+		    out + i, m, _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), _mm512_set1_ps(by)));
+	}
+}
+
 static void rope(float *h, const float *turn, unsigned dim)
 {
 	for (unsigned i = 0; i < dim; i += 16) {
@@ -459,6 +488,7 @@ const struct attn_kernels attn_avx512 = {
 	     [KV_Q8_0] = TYPE(q8_0)},
     .softmax = softmax,
     .merge = merge,
+    .scale = scale,
     .rope = rope,
 };
 #endif

@@ -161,12 +161,13 @@ static inline void store(enum kv_type type, void *block, unsigned dim, unsigned 
 
 #define OF_TYPE(T, suffix)                                                                         \
 	static void qk_##suffix(const void *k, unsigned dim, const float *q, size_t ldq,           \
-				unsigned cols, float *s, size_t lds)                               \
+				unsigned cols, float *s, size_t lds, const void *ahead)            \
 	{                                                                                          \
 		qk(T, k, dim, q, ldq, cols, s, lds);                                               \
 	}                                                                                          \
 	static void pv_##suffix(const void *v, unsigned dim, unsigned t0, unsigned t1,             \
-				const float *p, size_t ldp, unsigned cols, float *acc, size_t lda) \
+				const float *p, size_t ldp, unsigned cols, float *acc, size_t lda, \
+				const void *ahead)                                                 \
 	{                                                                                          \
 		pv(T, v, dim, t0, t1, p, ldp, cols, acc, lda);                                     \
 	}                                                                                          \
@@ -212,6 +213,12 @@ static void merge(float *acc, float a, const float *more, float b, unsigned n)
 		acc[i] = acc[i] * a + more[i] * b;
 }
 
+static void scale(float *out, const float *x, float by, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		out[i] = x[i] * by;
+}
+
 static void rope(float *h, const float *turn, unsigned dim)
 {
 	for (unsigned i = 0; i < dim; i += 2) {
@@ -237,6 +244,7 @@ const struct attn_kernels attn_portable = {
 	     [KV_Q8_0] = TYPE(q8_0)},
     .softmax = softmax,
     .merge = merge,
+    .scale = scale,
     .rope = rope,
 };
 

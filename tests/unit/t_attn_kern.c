@@ -125,24 +125,25 @@ static void products_do_not_depend_on_their_company(void **st)
 			for (int i = 0; i < C * LQ; i++)
 				q[i] = unit();
 			fill(t, k, v, dim, x);
-			t->qk(k, dim, q, LQ, cols, s, LS);
-			t->qk(k, dim, q + c * LQ, LQ, 1, one, LS);
+			t->qk(k, dim, q, LQ, cols, s, LS, v);
+			t->qk(k, dim, q + c * LQ, LQ, 1, one, LS, NULL);
 			assert_memory_equal(one, s + c * LS, sizeof(one));
 			if (t->expand_k) {
 				t->expand_k(k, dim, wide);
-				a->type[KV_F32].qk(wide, dim, q + c * LQ, LQ, 1, one, LS);
+				a->type[KV_F32].qk(wide, dim, q + c * LQ, LQ, 1, one, LS, NULL);
 				assert_memory_equal(one, s + c * LS, sizeof(one));
 			}
 			memset(acc, 0, sizeof(acc));
 			memset(again, 0, sizeof(again));
-			t->pv(v, dim, 0, 60, s, LS, cols, acc, LQ);
+			t->pv(v, dim, 0, 60, s, LS, cols, acc, LQ, k);
 			if (t->expand_v) {
 				t->expand_v(v, dim, KV_TOKENS, wide);
-				a->type[KV_F32].pv(wide, dim, 0, 23, s + c * LS, LS, 1, again, LQ);
+				a->type[KV_F32].pv(wide, dim, 0, 23, s + c * LS, LS, 1, again, LQ,
+						   NULL);
 			} else {
-				t->pv(v, dim, 0, 23, s + c * LS, LS, 1, again, LQ);
+				t->pv(v, dim, 0, 23, s + c * LS, LS, 1, again, LQ, NULL);
 			}
-			t->pv(v, dim, 23, 60, s + c * LS, LS, 1, again, LQ);
+			t->pv(v, dim, 23, 60, s + c * LS, LS, 1, again, LQ, NULL);
 			assert_memory_equal(again, acc + c * LQ, dim * sizeof(float));
 			assert_true(acc[c * LQ + dim] == 0);
 		}
