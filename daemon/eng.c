@@ -183,6 +183,7 @@ void eng_msg(struct eng *g, enum role_id from, uint16_t type, struct span body, 
 		TAKE(SETTINGS, eng_settings(g, &m))
 		TAKE(GRANT, eng_on_grant(g, &m))
 		TAKE(REVOKE, eng_on_revoke(g, &m))
+		TAKE(FORGET, engine_cache_clear(g->e, m.domain))
 		TAKE(BEAT, eng_beat(g, m.life_ms, now_ms))
 		TAKE(CLAIMOK, eng_on_claimok(g, &m))
 		TAKE(CLAIMNO, eng_on_claimno(g, &m))

@@ -98,7 +98,7 @@ static int make_choice(struct req *rq, unsigned i, const struct eng_model *em, s
 	if (rc == 0)
 		rc = seq_new(g->e, em->m, &cfg, &c->seq, err);
 	if (rc == 0)
-		rc = reading_new(g->guard, GUARD_AGENT, need, &c->reading, err);
+		rc = reading_new(g->guard, GUARD_AGENT, rq->grant.domain, need, &c->reading, err);
 	if (rc != 0)
 		return rc;
 	reading_set_user(c->reading, &c->back);
@@ -127,7 +127,8 @@ static int reserve(struct req *rq, const struct eng_model *em, struct err *err)
 	ctx = ctx < CONTEXT_MAX ? ctx : CONTEXT_MAX;
 	rc = buf_ok(&turns) ? 0 : E_RANGE;
 	if (rc == 0)
-		rc = reading_new(g->guard, GUARD_USER, rq->scan_need, &rq->reading, err);
+		rc = reading_new(g->guard, GUARD_USER, rq->grant.domain, rq->scan_need,
+				 &rq->reading, err);
 	for (uint32_t i = 0; i < rq->n && rc == 0; i++)
 		rc = make_choice(rq, i, em, buf_span(&turns),
 				 (uint32_t)ctx + 2 * rq->per_choice + 128, err);

@@ -89,6 +89,7 @@ void eng_on_revoke(struct eng *g, const struct msg_REVOKE *m)
 {
 	struct req *rq = eng_find_lease(g, &m->lease);
 	uint16_t code = m->code ? m->code : RS_REVOKED;
+	uint64_t domain = rq ? rq->grant.domain : 0;
 	struct grant *gr = NULL;
 
 	HASH_FIND(hh, g->grants, &m->lease, sizeof(m->lease), gr);
@@ -104,6 +105,8 @@ void eng_on_revoke(struct eng *g, const struct msg_REVOKE *m)
 		gr->used = true; /* never to begin */
 	if (rq)
 		req_end(rq, OS_REVOKED, code, true);
+	if (domain && code != RS_DEADLINE) /* who lost access leaves no prompt behind */
+		engine_cache_clear(g->e, domain);
 }
 
 bool eng_may_release(const struct eng *g)

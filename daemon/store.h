@@ -198,6 +198,7 @@ void store_engine_gone(struct store *s, uint64_t now_ms);
 void store_expiries(struct store *s); /* of leases from before our start; after the replay */
 void store_live_tick(struct store *s, uint64_t now_ms);
 void store_revoke(struct store *s, const struct revoke_sel *sel);
+uint64_t store_domain(const struct id *i); /* how GRANT and FORGET name a subject or a group */
 void store_send_settings(struct store *s);
 /* Ends a lease on our own account: outcome `unknown` after an intent, request.ended before. */
 void store_end_lease(struct store *s, struct lease *l, uint16_t code);

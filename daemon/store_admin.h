@@ -28,6 +28,7 @@ struct store_admin;
 struct revoke_sel {
 	enum { REV_KEY, REV_SUBJECT, REV_ORG, REV_MODEL, REV_ALL } what;
 	struct id id;		/* key, subject, organisation */
+	struct id sub;		/* whose prompts the engine forgets; zero: everybody's */
 	char model[MODEL_NAME]; /* REV_MODEL */
 };
 

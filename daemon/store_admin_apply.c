@@ -114,17 +114,20 @@ void sa_effects(struct store_admin *sa)
 		/* A changed tier also ends what runs: the grant was made for the old one. */
 		revoke = true;
 		sel.what = REV_SUBJECT;
-		sel.id = r->u.subject.id;
+		sel.id = sel.sub = r->u.subject.id;
 	} else if (sa->fed.what == FED_AUTHORITY && r->kind == AK_KEY) {
 		revoke = r->u.key.state == KEY_REVOKED;
 		sel.what = REV_KEY;
 		sel.id = r->u.key.id;
+		sel.sub = r->u.key.sub;
 	} else if (sa->fed.what == FED_AUTHORITY && r->kind == AK_LOCKDOWN) {
 		static const int what[] = {REV_ALL, REV_SUBJECT, REV_ORG, REV_MODEL};
 
 		revoke = r->u.lock.on;
 		sel.what = (unsigned)what[r->u.lock.scope];
 		sel.id = r->u.lock.id;
+		if (r->u.lock.scope == LOCK_SUBJECT)
+			sel.sub = r->u.lock.id;
 		memcpy(sel.model, r->u.lock.model, sizeof(sel.model));
 	}
 	if (revoke)

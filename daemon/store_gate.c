@@ -129,7 +129,7 @@ static int model_of(const struct store *s, const char *name)
 	return -1;
 }
 
-static uint64_t first8(const struct id *i)
+uint64_t store_domain(const struct id *i)
 {
 	uint64_t v;
 
@@ -153,8 +153,8 @@ static int hand_out(struct store *s, const struct pend *p, struct lease *l, int 
 	struct quota_head h;
 	int rc;
 
-	g.domain = first8(&p->row.sub);
-	g.group = first8(id_is_zero(&p->row.org) ? &p->row.sub : &p->row.org);
+	g.domain = store_domain(&p->row.sub);
+	g.group = store_domain(id_is_zero(&p->row.org) ? &p->row.sub : &p->row.org);
 	rc = CH_SEND(role_chan(s->r, R_ENGINE, CH_CTRL), GRANT, &g);
 	if (rc < 0)
 		return rc;

@@ -256,8 +256,12 @@ static int revoke_one(void *arg, struct lease *l)
 void store_revoke(struct store *s, const struct revoke_sel *sel)
 {
 	struct revoking v = {.s = s, .sel = sel};
+	struct msg_FORGET m = {.domain = store_domain(&sel->sub)};
+	struct chan *ch = role_chan(s->r, R_ENGINE, CH_CTRL);
 
 	leases_each(s->f.leases, revoke_one, &v);
+	if (ch && sel->what != REV_MODEL) /* an engine that is not there has forgotten all */
+		CH_SEND(ch, FORGET, &m);
 	log_ev(LOG_WARN_LV, "revoke", "what=%d leases=%u", (int)sel->what, v.n);
 }
 

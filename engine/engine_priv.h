@@ -71,6 +71,7 @@ struct seq {
 	struct seq *prev, *next; /* all of the engine */
 	struct hnode prompt;	 /* of group->prompts */
 	struct link gen;	 /* of group->gens */
+	struct seq *aside;	 /* while a batch is built: waits for another's pages */
 	enum queued queued;
 	struct batch *flight; /* it has rows or a draw in this batch: parts[part] */
 	uint32_t part;

@@ -49,9 +49,7 @@ static void part_done(struct engine *e, struct batch *b, const struct part *p)
 	if (s->cfg.role == SEQ_GUARD)
 		e->stats.tokens_guard += p->n;
 	if (j->kind == JOB_APPEND) {
-		seq_prefix_put(s, j->ids + j->done, p->n,
-			       j->n_ids - j->done > j->transient ? j->n_ids - j->done - j->transient
-								 : 0);
+		seq_prefix_put(s, j, p->n);
 		j->done += p->n;
 		e->stats.tokens_prompt += p->n;
 	} else {

@@ -191,7 +191,7 @@ static void sweep(struct engine *e)
 			if (n->dead) {
 				explicit_bzero(&s->prefix.tail, sizeof(s->prefix.tail));
 				s->prefix.node = NULL;
-				s->prefix.n_tree = s->prefix.p_len = 0;
+				s->prefix.n_tree = s->prefix.p_len = s->prefix.solid = 0;
 				s->prefix.off = true;
 				break;
 			}
@@ -212,14 +212,16 @@ void prefix_cut(struct engine *e, struct pnode *n)
 	sweep(e);
 }
 
-/* Every node of a class, of a domain below `kv` NULL. */
+/* Every node of a class; kv NULL: of a domain, of all domains when that is 0. */
 static void kill_where(struct engine *e, const struct kv_class *kv, uint64_t domain)
 {
 	struct prefix *t = &e->prefix;
 
 	for (size_t i = 0; i < t->n_buckets; i++)
 		for (struct pnode *n = t->buckets[i]; n; n = n->bucket)
-			if (!n->dead && (kv ? n->kv == kv : n->domain == domain))
+			if (!n->dead && (kv	  ? n->kv == kv
+					 : domain ? n->domain == domain
+						  : n->domain != 0))
 				kill(n);
 	sweep(e);
 }
@@ -231,10 +233,8 @@ void prefix_drop_class(struct engine *e, struct kv_class *kv)
 
 void engine_cache_clear(struct engine *e, uint64_t domain)
 {
-	if (domain == 0)
-		return;
 	kill_where(e, NULL, domain);
 	for (struct seq *s = e->seqs; s; s = s->next)
-		if (s->cfg.cache_domain == domain)
+		if (domain ? s->cfg.cache_domain == domain : s->cfg.cache_domain != 0)
 			s->prefix.off = true; /* it gives nothing any more either */
 }

@@ -21,6 +21,7 @@
 #define TEXT_SHARE 2 /* texts may reserve 1/2 of the budget */
 
 struct seq;
+struct job;
 struct engine;
 
 struct pnode {
@@ -50,6 +51,7 @@ struct seq_prefix {
 	struct pnode *node; /* of page n_tree - 1 */
 	uint32_t n_tree;    /* so many leading pages are nodes */
 	uint32_t p_len;	    /* leading tokens that are class P and whose ids were seen */
+	uint32_t solid;	    /* of p_len: those before the first transient one */
 	uint32_t common;    /* leading tokens that came from a text */
 	bool text;	    /* seq_new_text() */
 	bool off;	    /* its path was taken out: it neither matches nor gives */
@@ -77,9 +79,11 @@ void prefix_evict(struct prefix *t);		     /* one resting page goes; there is on
 /* ---- sequences (prefix_seq.c) ---- */
 /* Before rows are dealt to the first job of s, an append: takes what the tree has of it. */
 void seq_prefix_take(struct seq *s);
-/* n ids have been computed behind s->len - n, as class P; pages that hold one of ids[solid] and
- * later stay out of the tree. */
-void seq_prefix_put(struct seq *s, const int32_t *ids, uint32_t n, uint32_t solid);
+/* The next n ids of j are in s: they have been computed behind s->len - n. */
+void seq_prefix_put(struct seq *s, const struct job *j, uint32_t n);
+/* s, whose first job is an append that could go on now, better waits: one of first[0..n), which have
+ * rows in the batch being built, computes the page that s needs next. */
+bool seq_prefix_waits(const struct seq *s, struct seq *const *first, uint32_t n);
 /* s forgets tokens from `keep` on; its pages are as before. */
 void seq_prefix_keep(struct seq *s, uint32_t keep);
 /* c has the first `keep` tokens of s. */

@@ -34,35 +34,74 @@ static void step(struct seq *s, struct pnode *n)
 	n->texts += p->text;
 }
 
+/* The ids of the page that s will fill next with its first job's; false where that page is none for
+ * the tree. *need: those of the job. */
+static bool next_page(const struct seq *s, int32_t *ids, uint32_t *need)
+{
+	const struct seq_prefix *p = &s->prefix;
+	const struct job *j = s->jobs;
+	uint32_t have = s->len - p->n_tree * KV_TOKENS;
+
+	if (!caching(s) || p->solid != s->len || batch_sampled(j) || have >= KV_TOKENS)
+		return false;
+	*need = KV_TOKENS - have;
+	if (j->n_ids - j->done < j->transient + *need)
+		return false;
+	memcpy(ids, p->tail, have * sizeof(*ids));
+	memcpy(ids + have, j->ids + j->done, *need * sizeof(*ids));
+	return true;
+}
+
+/* Its last token is always computed (the hidden state is wanted), and all that have a row. */
+static bool may_take(const struct seq *s, uint32_t need)
+{
+	const struct job *j = s->jobs;
+
+	return need < j->n_ids - j->done && !(j->all_rows && j->want != WANT_NONE);
+}
+
 void seq_prefix_take(struct seq *s)
 {
 	struct seq_prefix *p = &s->prefix;
 	struct job *j = s->jobs;
 	int32_t ids[KV_TOKENS];
+	struct pnode *n;
+	uint32_t need;
 
-	if (!caching(s) || p->p_len != s->len || (j->all_rows && j->want != WANT_NONE))
-		return;
-	for (;;) {
-		uint32_t have = s->len - p->n_tree * KV_TOKENS, need = KV_TOKENS - have;
-		struct pnode *n;
-
-		/* the last token is always computed: its hidden state is wanted */
-		if (have >= KV_TOKENS || need >= j->n_ids - j->done)
-			break;
-		memcpy(ids, p->tail, have * sizeof(*ids));
-		memcpy(ids + have, j->ids + j->done, need * sizeof(*ids));
-		if (!(n = find(s, ids)))
-			break;
+	while (next_page(s, ids, &need) && may_take(s, need) && (n = find(s, ids))) {
 		seq_keep_page(s, p->n_tree, n->page);
 		step(s, n);
 		s->len += need;
-		p->p_len = s->len;
+		p->solid = p->p_len = s->len;
 		s->hidden_ok = false;
 		j->done += need;
 		j->cached += need;
 		s->e->stats.tokens_cached += need;
 	}
 	explicit_bzero(ids, sizeof(ids));
+}
+
+bool seq_prefix_waits(const struct seq *s, struct seq *const *first, uint32_t n)
+{
+	int32_t mine[KV_TOKENS], ids[KV_TOKENS];
+	uint32_t need, left;
+	bool found = false;
+
+	if (!next_page(s, mine, &left) || !may_take(s, left))
+		return false;
+	for (uint32_t i = 0; i < n && !found; i++) {
+		const struct seq *o = first[i];
+
+		/* of one group and lane: so s, passed over now, is not passed by others for it */
+		found = o->group == s->group && o->kv == s->kv &&
+			o->prefix.node == s->prefix.node &&
+			o->cfg.cache_domain == s->cfg.cache_domain &&
+			o->prefix.text == s->prefix.text && next_page(o, ids, &need) &&
+			need <= left && memcmp(ids, mine, sizeof(ids)) == 0;
+	}
+	explicit_bzero(mine, sizeof(mine));
+	explicit_bzero(ids, sizeof(ids));
+	return found;
 }
 
 /* Page n_tree is full; its ids are p->tail. */
@@ -81,18 +120,20 @@ static void give(struct seq *s)
 		step(s, n);
 }
 
-void seq_prefix_put(struct seq *s, const int32_t *ids, uint32_t n, uint32_t solid)
+void seq_prefix_put(struct seq *s, const struct job *j, uint32_t n)
 {
 	struct seq_prefix *p = &s->prefix;
 
-	if (!caching(s) || p->p_len + n != s->len)
+	if (!caching(s) || batch_sampled(j) || p->p_len + n != s->len)
 		return;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t at = p->p_len++ - p->n_tree * KV_TOKENS;
+	for (uint32_t i = j->done; i < j->done + n; i++) {
+		uint32_t at = p->p_len - p->n_tree * KV_TOKENS;
 
+		p->solid += p->solid == p->p_len && i < j->n_ids - j->transient;
+		p->p_len++;
 		if (at < KV_TOKENS)
-			p->tail[at] = ids[i];
-		if (at == KV_TOKENS - 1 && i < solid)
+			p->tail[at] = j->ids[i];
+		if (at == KV_TOKENS - 1 && p->solid == p->p_len)
 			give(s);
 	}
 }
@@ -108,6 +149,7 @@ void seq_prefix_keep(struct seq *s, uint32_t keep)
 		p->n_tree--;
 	}
 	p->p_len = p->p_len < keep ? p->p_len : keep;
+	p->solid = p->solid < keep ? p->solid : keep;
 	p->common = p->common < keep ? p->common : keep;
 }
 

@@ -6,6 +6,8 @@
 #include "engine_priv.h"
 #include "fault.h"
 
+#define WAIT_MOST 64 /* prompts put aside for one batch, so that it is built in bounded time */
+
 void lane_open(struct lane *l)
 {
 	*l = (struct lane){0};
@@ -238,7 +240,8 @@ static struct group *next_group(struct engine *e, struct lane *l)
 
 uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct seq **out)
 {
-	uint32_t n = 0;
+	struct seq *aside = NULL;
+	uint32_t n = 0, waiting = 0;
 	struct group *g;
 
 	while (rows && (g = next_group(e, l))) {
@@ -247,6 +250,14 @@ uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct s
 
 		if (!s->take) {
 			seq_prefix_take(s);
+			if (waiting < WAIT_MOST && seq_prefix_waits(s, out, n)) {
+				waiting++;
+				heap_del(&g->prompts, &s->prompt);
+				place(g);
+				s->aside = aside;
+				aside = s;
+				continue;
+			}
 			out[n++] = s;
 		}
 		take = rows_left(s) < rows ? rows_left(s) : rows;
@@ -263,6 +274,10 @@ uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct s
 	}
 	for (uint32_t i = 0; i < n; i++)
 		queue_out(out[i]);
+	for (; aside; aside = aside->aside) {
+		prompt_put(aside);
+		place(aside->group);
+	}
 	return n;
 }
 

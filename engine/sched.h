@@ -56,7 +56,8 @@ void sched_update(struct seq *s);
  * puts them into a batch. Returns their number. */
 uint32_t sched_gens(struct lane *l, uint32_t most, struct seq **out);
 /* Deals up to `rows` out to prompts: s->take of each of out[], which leave their queue likewise.
- * Returns their number, at most `rows`. */
+ * What the prefix cache has is taken from it first; who needs a page next that another one of its
+ * group is about to compute has no rows now. Returns their number, at most `rows`. */
 uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct seq **out);
 void sched_count(struct seq *s); /* a generation of s has a row: it counts for its group */
 uint64_t sched_visits(const struct engine *e); /* nodes looked at so far, for tests */

@@ -151,26 +151,25 @@ out:
 	return rc;
 }
 
-/* Computes the constant beginning once per role; readings fork from it. */
+/* Computes the constant beginning once per role; readings fork from it, and every domain's cache
+ * goes on behind it. */
 static int start_prefix(struct guard *g, enum guard_role role, struct err *err)
 {
+	const struct guard_text *t = &g->text[role];
 	struct prefix *p = &g->pre[role];
-	struct seq_cfg cfg = {.cache_domain = GUARD_DOMAIN,
-			      .fair_group = GUARD_DOMAIN,
+	struct seq_cfg cfg = {.fair_group = GUARD_GROUP,
 			      .priority = PRIO_GUARD,
-			      .max_tokens = g->text[role].n,
 			      .kv_type = KV_AUTO,
 			      .role = SEQ_GUARD};
-	struct want none = {.rows = WANT_NONE};
+	uint8_t digest[32];
 	job_id job;
-	int rc = seq_new(g->e, g->m, &cfg, &p->seq, err);
+	int rc;
 
+	engine_text_digest(t->ids, t->n, digest);
+	rc = seq_new_text(g->e, g->m, &cfg, t->ids, t->n, digest, &p->seq, &job, err);
 	if (rc != 0)
 		return rc;
 	p->ref.prefix = p;
-	rc = seq_append(p->seq, g->text[role].ids, g->text[role].n, &none, &job, err);
-	if (rc != 0)
-		return rc;
 	guard_job(g, &p->ref, job);
 	g->loading++;
 	return 0;

@@ -7,7 +7,7 @@
 #include "guard.h"
 
 #define GUARD_CATS 16		/* tokens for `unsafe` and the category line */
-#define GUARD_DOMAIN UINT64_MAX /* the guard shares its prefix with nobody's cache */
+#define GUARD_GROUP UINT64_MAX /* of all readings, for fairness */
 
 struct jobref {
 	job_id job; /* key */
@@ -64,6 +64,7 @@ struct reading {
 	int32_t *ids; /* all ids of the present pass: committed, then tail */
 	size_t n_ids;
 	uint32_t committed, next_committed; /* tokens */
+	uint32_t known; /* tokens of the text's beginning and the context: what the client knows too */
 	size_t done, next_done;		    /* bytes of body that are committed */
 	struct buf fixed, body, answer, variant;
 	size_t window;	/* where the window begins in the answer */

@@ -9,8 +9,8 @@
 #define TEXT_MAX ((size_t)64 << 20)
 #define OVERLAP 512 /* bytes of judged text that a new window shows again */
 
-int reading_new(struct guard *g, enum guard_role role, uint32_t need, struct reading **out,
-		struct err *err)
+int reading_new(struct guard *g, enum guard_role role, uint64_t domain, uint32_t need,
+		struct reading **out, struct err *err)
 {
 	const struct guard_text *t = &g->text[role];
 	uint64_t max = (uint64_t)need + t->n + t->n_close + GUARD_CATS + 8;
@@ -26,6 +26,8 @@ int reading_new(struct guard *g, enum guard_role role, uint32_t need, struct rea
 	r->max = max < g->window ? (uint32_t)max : g->window;
 	r->ids = calloc(r->max, sizeof(*r->ids));
 	rc = r->ids ? seq_fork(p->seq, t->n, &r->seq, err) : err_set(err, E_NOMEM, "reading");
+	if (rc == 0)
+		rc = seq_domain(r->seq, domain);
 	if (rc == 0 && (rc = seq_reserve(r->seq, r->max)) != 0)
 		err_set(err, rc, "no KV room for a reading of %u tokens now", r->max);
 	if (rc != 0) {
@@ -38,7 +40,7 @@ int reading_new(struct guard *g, enum guard_role role, uint32_t need, struct rea
 	r->g = g;
 	r->role = role;
 	r->ref.reading = r;
-	r->committed = t->n;
+	r->committed = r->known = t->n;
 	r->fixed = r->body = r->answer = r->variant = BUF_INIT(TEXT_MAX);
 	buf_span_put(&r->fixed, buf_span(&t->rest));
 	g->readings++;
@@ -112,6 +114,18 @@ static int put_ids(struct reading *r, struct span text)
 	return rc;
 }
 
+/* Tokens at the end of a pass that the cache must not see: the closing, and of an answer all. */
+static uint32_t transient(const struct reading *r)
+{
+	const struct guard_text *t = &r->g->text[r->role];
+	size_t keep = r->role == GUARD_AGENT  ? r->known
+		      : r->n_ids > t->n_close ? r->n_ids - t->n_close
+					      : 0;
+
+	keep = keep > r->committed ? keep : r->committed;
+	return (uint32_t)(r->n_ids - keep);
+}
+
 /* Starts one pass over fixed text and window. commit: what is settled stays in the sequence. */
 int reading_pass(struct reading *r, struct span window, bool commit, struct err *err)
 {
@@ -147,6 +161,7 @@ int reading_pass(struct reading *r, struct span window, bool commit, struct err 
 		return err_set(err, rc, "the text does not fit the guard's window");
 	memcpy(r->ids + r->n_ids, g->tail, g->n_tail * sizeof(*r->ids));
 	r->n_ids += g->n_tail;
+	w.transient = transient(r);
 	rc = seq_append(r->seq, r->ids + r->committed, r->n_ids - r->committed, &w, &job, err);
 	if (rc != 0)
 		return rc;
@@ -203,7 +218,12 @@ int reading_context(struct reading *r, struct span turns, uint32_t spare, struct
 	buf_span_put(&r->fixed, buf_span(&t->rest));
 	buf_span_put(&r->fixed, turns);
 	r->window = r->checked = 0;
-	return buf_ok(&r->fixed) ? restart(r) : err_set(err, E_RANGE, "context");
+	if (!buf_ok(&r->fixed))
+		return err_set(err, E_RANGE, "context");
+	r->known =
+	    t->n + (uint32_t)count(
+		       r, span_of(r->fixed.p, model_stable_prefix(r->g->m, buf_span(&r->fixed))));
+	return restart(r);
 }
 
 /* The next pass over the answer; moves the window on when it no longer fits. */
@@ -382,7 +402,7 @@ static bool job_done(struct reading *r, const struct event *ev)
 	uint32_t cats = 0;
 
 	r->g->tokens += ev->computed;
-	r->v.tokens += ev->computed;
+	r->v.tokens += ev->computed + ev->cached; /* read: the record tells nothing of the cache */
 	guard_job_end(r->g, &r->ref);
 	if (r->step == RD_VERDICT && isfinite(r->p) && r->p * 1000 >= r->floor && ask_cats(r))
 		return false;

@@ -80,6 +80,8 @@ enum { ST_CONF = 1, ST_RUN = 2, ST_DRAIN = 4, ST_ANY = 7, ST_LIVE = 6 };
 #define F_GRANT(F) F(ID, lease) F(ID, req) F(ID, conn) F(U64, domain) F(U64, group) F(U8, tier) \
 	F(U8, purpose) F(U32, model_ix) F(U32, max_out)
 #define F_REVOKE(F) F(ID, lease) F(U16, code)
+/* what the prefix cache holds of one subject (as GRANT names it; 0: of all) is wiped */
+#define F_FORGET(F) F(U64, domain)
 #define F_BEAT(F) F(ID, boot) F(U64, seq) F(U32, life_ms)
 #define F_CLAIM(F) F(ID, lease) F(ID, req) F(U32, prompt_tokens) F(U32, max_out)
 #define F_CLAIMOK(F) F(ID, lease) F(U32, cap)
@@ -153,6 +155,7 @@ enum { ST_CONF = 1, ST_RUN = 2, ST_DRAIN = 4, ST_ANY = 7, ST_LIVE = 6 };
 	X(ACK, 72, R_STORE, R_ENGINE, CH_DATA, ST_LIVE, 0)                                         \
 	X(NACK, 73, R_STORE, R_ENGINE, CH_DATA, ST_LIVE, 0)                                        \
 	X(ODD, 74, R_ENGINE, R_STORE, CH_CTRL, ST_LIVE, 0)                                         \
+	X(FORGET, 75, R_STORE, R_ENGINE, CH_CTRL, ST_LIVE, 0)                                      \
 	X(ADMREQ, 80, R_ADMIN, R_STORE, CH_DATA, ST_LIVE, 0)                                       \
 	X(ADMREP, 81, R_STORE, R_ADMIN, CH_DATA, ST_LIVE, 0)
 

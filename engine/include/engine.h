@@ -175,8 +175,8 @@ void engine_text_digest(const int32_t *ids, size_t n, uint8_t digest[32]); /* SH
 /* s, which has no tokens but those of a text it was forked from, belongs to this domain from now on.
  * E_CONFLICT: it has others. E_BUSY: a job of it waits or runs. */
 int seq_domain(struct seq *s, uint64_t domain);
-/* The cache forgets a domain: its pages are wiped; those of a living sequence when it goes, and no
- * append matches them any more. For revocation and erasure. */
+/* The cache forgets a domain (0: all of them; texts stay): its pages are wiped; those of a living
+ * sequence when it goes, and no append matches them any more. For revocation and erasure. */
 void engine_cache_clear(struct engine *e, uint64_t domain);
 
 enum want_rows { WANT_NONE, WANT_LOGITS, WANT_LOGITS_FULL, WANT_TOP_K, WANT_HIDDEN };
@@ -186,7 +186,8 @@ struct want {
 	const int32_t *ids; /* WANT_LOGITS: kept by copy */
 	uint32_t n_ids;
 	uint32_t k;         /* WANT_TOP_K */
-	uint32_t transient; /* so many ids at the end will be taken back: not worth caching */
+	uint32_t transient; /* so many ids at the end neither enter the prefix cache nor come from it,
+			     * nor does what follows them: soon taken back, or not for its timing to tell */
 };
 /* Appends n ids. Events: ROWS (if wanted) then DONE, or FAILED. Computes over several steps. */
 int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w, job_id *job,
