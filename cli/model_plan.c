@@ -104,17 +104,17 @@ static void print_json(const struct report *r)
 
 	buf_fmt(&b, "{\"available_bytes\":%llu,\"batch_bytes\":%llu,\"context\":%u,",
 		(unsigned long long)r->available, (unsigned long long)r->batch_bytes, in->context);
-	buf_fmt(&b, "\"headers_only\":%s,", r->headers_only ? "true" : "false");
-	json_memory(&b, r);
-	buf_puts(&b, "\"name\":");
-	model_put_text(&b, in->name, strlen(in->name));
-	buf_fmt(&b, ",\"params\":%llu,", (unsigned long long)in->params);
 	if (r->measured) {
 		buf_puts(&b, "\"expected\":{");
 		json_speed(&b, r);
 		b.n--; /* the last comma */
 		buf_puts(&b, "},");
 	}
+	buf_fmt(&b, "\"headers_only\":%s,", r->headers_only ? "true" : "false");
+	json_memory(&b, r);
+	buf_puts(&b, "\"name\":");
+	model_put_text(&b, in->name, strlen(in->name));
+	buf_fmt(&b, ",\"params\":%llu,", (unsigned long long)in->params);
 	buf_fmt(&b, "\"schema_version\":1,\"types\":\"%s\",\"weights_bytes\":%llu}", in->quant,
 		(unsigned long long)r->p.weights_bytes);
 	model_print(&b);

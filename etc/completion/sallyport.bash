@@ -1,4 +1,32 @@
 # bash completion for sallyport(1)
+# the verb of `model` that stands on the line, and what it takes
+_sallyport_model() {
+	local i verb= takes=
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} == model ]] && verb=${COMP_WORDS[i + 1]} && ((i + 1 < COMP_CWORD)) && break
+		verb=
+	done
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	--shape) COMPREPLY=($(compgen -W "nano 1b 3b 8b 70b 405b" -- "$cur")); return ;;
+	--type) COMPREPLY=($(compgen -W "Q4_0 Q4_K Q4_K_M Q5_K_M Q6_K Q8_0 BF16 F16 F32" -- "$cur")); return ;;
+	--kernel) COMPREPLY=($(compgen -W "portable avx2 avx2vnni avx512 avx512bf16 amx" -- "$cur")); return ;;
+	--kv) COMPREPLY=($(compgen -W "auto f16 bf16 q8_0 f32" -- "$cur")); return ;;
+	--path) COMPREPLY=($(compgen -W "batch step" -- "$cur")); return ;;
+	esac
+	case $verb in
+	'') takes="inspect plan bench generate perplexity quantize synth logits tokenize import" ;;
+	logits) takes="--tokens --path --kernel" ;;
+	generate) takes="--prompt --tokens --n --chat --system --schema --greedy --seed --temperature --top-p --top-k --min-p --kernel --threads --kv --special" ;;
+	tokenize) takes="--text-file --special --bos" ;;
+	import) takes="--sha256 --to" ;;
+	synth) takes="--shape --type --seed --headers" ;;
+	bench) takes="-p -n -d -b -t -r --kernel --kv --deterministic --fast-f16 --fork" ;;
+	plan) takes="--kernel --threads --seconds" ;;
+	perplexity) takes="--text-file --ctx --stride --kernel --threads --kv" ;;
+	quantize) takes="--type --force --requantize --threads" ;;
+	esac
+	COMPREPLY=($(compgen -W "$takes --help" -- "$cur") $(compgen -f -- "$cur"))
+}
 _sallyport() {
 	local cur=${COMP_WORDS[COMP_CWORD]} i noun=
 	local nouns="init officer subject case queue key quota lockdown status request receipt audit model help"
@@ -12,7 +40,7 @@ _sallyport() {
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-o) COMPREPLY=($(compgen -W "table json jsonl csv" -- "$cur")); return ;;
 	--realm | --to) COMPREPLY=($(compgen -d -- "$cur")); return ;;
-	--key | --officer | --policy | --text-file | --vkey | --since | --out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+	--schema | --key | --officer | --policy | --text-file | --vkey | --since | --out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
 	esac
 	local verbs=
 	case $noun in
@@ -26,7 +54,7 @@ _sallyport() {
 	request) verbs="show" ;;
 	receipt) verbs="show check --vkey --entry" ;;
 	audit) verbs="verify tail --since --vkey --decisions -n" ;;
-	model) verbs="inspect logits generate tokenize import --tokens --path --kernel --n --greedy --seed --temperature --text-file --special --bos --sha256 --to" ;;
+	model) _sallyport_model; return ;;
 	esac
 	COMPREPLY=($(compgen -W "$verbs" -- "$cur") $(compgen -f -- "$cur"))
 }
