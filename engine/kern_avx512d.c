@@ -14,12 +14,15 @@
 #endif
 #include "cells512.h"
 
-#define AHEAD 2048 /* bytes: how far the weights are asked for before they are used */
+/* Bytes: how far the weights are asked for before they are used. That far, because one core has to
+ * keep as many lines under way as it can; beyond the end of a panel the next one begins. They are
+ * used once, so they need no place in the outer caches. */
+#define AHEAD 8192
 
 INLINE void fetch(const uint8_t *p, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += 64)
-		_mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+		_mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_NTA);
 }
 
 /* sum[c] += quads from..to - 1 of the cell times N columns' activations. */
