@@ -35,7 +35,8 @@ static const struct noun {
     {"request", cmd_request, "show", "every step of one request"},
     {"receipt", cmd_receipt, "show check", "proof of one answer"},
     {"audit", cmd_audit, "verify tail", "the book: verify it, read it"},
-    {"model", cmd_model, "inspect plan bench generate perplexity quantize ...", "model files, offline"},
+    {"model", cmd_model, "inspect plan bench generate perplexity quantize ...",
+     "model files, offline"},
 };
 #define N_NOUNS (sizeof(nouns) / sizeof(nouns[0]))
 
