@@ -7,7 +7,7 @@ libengrole_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS)
 
 if HAVE_CMOCKA
 ENGROLE_TESTS = tests/unit/t_engine_role tests/unit/t_engine_orders tests/promises/p2_guard \
-	tests/promises/p2_gate
+	tests/promises/p2_gate tests/promises/p7_cache
 check_PROGRAMS += $(ENGROLE_TESTS)
 TESTS += $(ENGROLE_TESTS)
 ENGROLE_RIG = tests/rig/engine_rig.h tests/rig/engine_rig.c tests/rig/engine_doubles.c
@@ -28,4 +28,7 @@ tests_promises_p2_guard_LDADD = $(ENGROLE_TEST_LIBS)
 tests_promises_p2_gate_SOURCES = tests/promises/p2_gate.c $(ENGROLE_RIG)
 tests_promises_p2_gate_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
 tests_promises_p2_gate_LDADD = $(ENGROLE_TEST_LIBS)
+tests_promises_p7_cache_SOURCES = tests/promises/p7_cache.c $(ENGROLE_RIG)
+tests_promises_p7_cache_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
+tests_promises_p7_cache_LDADD = $(ENGROLE_TEST_LIBS)
 endif

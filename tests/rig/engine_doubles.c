@@ -72,6 +72,7 @@ static void gate_msg(struct rig *r, const struct msg_in *in)
 		assert_true(q->intent_acked && !q->admitted && !q->failed);
 		assert_true(q->action <= PA_FLAG);
 		q->admitted = true;
+		q->admit_cached = m.cached;
 		break;
 	}
 	case M_OUT: {
@@ -92,6 +93,7 @@ static void gate_msg(struct rig *r, const struct msg_in *in)
 			assert_true(rig_covered(q, c, (uint32_t)q->out[c].n));
 		}
 		q->completion = m.completion_tokens;
+		q->done_cached = m.cached;
 		q->done = true;
 		break;
 	}
@@ -158,6 +160,8 @@ static void on_outcome(struct rig *r, const struct msg_OUTCOME *m)
 	q->code = m->code;
 	q->out_bytes = m->out_bytes;
 	q->released = m->released_bytes;
+	q->guard_tokens = m->guard_tokens;
+	q->outcome_cached = m->cached;
 	assert_true(m->released_bytes <= m->out_bytes);
 	assert_true(m->completion_tokens <= (r->cap ? r->cap : q->max_out * q->n));
 	memcpy(q->out_commit, m->commit, 32);

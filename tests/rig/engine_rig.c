@@ -198,7 +198,7 @@ void rig_grant(struct rig *r, struct rig_req *q)
 	struct msg_GRANT m = {.lease = q->lease,
 			      .req = q->id,
 			      .conn = q->conn,
-			      .domain = 1,
+			      .domain = r->domain ? r->domain : 1,
 			      .group = r->group ? r->group : 1,
 			      .tier = 1,
 			      .max_out = q->max_out};
@@ -271,6 +271,13 @@ void rig_revoke(struct rig *r, struct rig_req *q)
 	struct msg_REVOKE m = {.lease = q->lease, .code = RS_REVOKED};
 
 	CH_SEND(r->peer[R_STORE][CH_CTRL], REVOKE, &m);
+}
+
+void rig_forget(struct rig *r, uint64_t domain)
+{
+	struct msg_FORGET m = {.domain = domain};
+
+	CH_SEND(r->peer[R_STORE][CH_CTRL], FORGET, &m);
 }
 
 void rig_claimok(struct rig *r, struct rig_req *q)

@@ -21,12 +21,13 @@ struct rig_req {
 	struct buf out[RIG_CHOICES];
 	uint8_t finish[RIG_CHOICES];
 	uint32_t tokens[RIG_CHOICES], first_out_gen;
-	uint32_t completion;
+	uint32_t completion, admit_cached, done_cached;
 	/* what store saw */
 	unsigned claims, intents, outcomes, resent;
 	uint8_t action, state;
 	uint16_t code;
 	uint32_t intent_rseq, outcome_rseq, prompt_tokens, cats, score;
+	uint32_t guard_tokens, outcome_cached;
 	bool intent_acked, outcome_acked, early;
 	uint64_t out_bytes, released;
 	struct buf windows;
@@ -43,7 +44,7 @@ struct rig {
 	/* what the store double does by itself */
 	bool auto_claim, auto_intent, auto_outcome;
 	uint32_t cap;	/* 0 = as asked */
-	uint64_t group; /* of the next grants; 0 = 1 */
+	uint64_t group, domain; /* of the next grants; 0 = 1 */
 	unsigned odds, hellos, modelups, guard_ok, guard_bad;
 	uint16_t last_odd;
 	uint32_t ready_reasons;
@@ -65,6 +66,7 @@ void rig_submit_ex(struct rig *r, struct rig_req *q, const struct chat_msg *msgs
 		   const char *stop, float temperature, bool stream);
 void rig_cancel(struct rig *r, struct rig_req *q);
 void rig_revoke(struct rig *r, struct rig_req *q);
+void rig_forget(struct rig *r, uint64_t domain);
 void rig_claimok(struct rig *r, struct rig_req *q);
 void rig_ack(struct rig *r, struct rig_req *q, bool outcome);
 void rig_peer(struct rig *r, enum role_id peer, bool up);
