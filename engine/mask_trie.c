@@ -166,6 +166,23 @@ static int fill(struct mask_trie *t, const struct model *m, struct by_bytes *v, 
 	return 0;
 }
 
+static bool work_room(struct mask_trie *t)
+{
+	uint32_t levels = (t->all.depth > t->odd.depth ? t->all.depth : t->odd.depth) + 2;
+
+	t->words = t->n_vocab / 64 + 1;
+	t->p.cap_fr = KEEP_FRAMES + levels * THREADS * 2;
+	t->p.fr = calloc(t->p.cap_fr, sizeof(*t->p.fr));
+	t->spare = calloc(KEEP_FRAMES, sizeof(*t->spare));
+	t->level = calloc((size_t)levels * THREADS, sizeof(*t->level));
+	t->level_n = calloc(levels, sizeof(*t->level_n));
+	t->level_fr = calloc(levels, sizeof(*t->level_fr));
+	t->work = calloc(t->words, sizeof(*t->work));
+	t->bytes += t->p.cap_fr * sizeof(*t->p.fr) + KEEP_FRAMES * sizeof(*t->spare) +
+		    (uint64_t)levels * (THREADS * sizeof(*t->level) + 8);
+	return t->p.fr && t->spare && t->level && t->level_n && t->level_fr && t->work;
+}
+
 int mask_trie_get(struct model *m, struct mask_trie **out, struct err *err)
 {
 	uint32_t n = model_info(m)->n_vocab;
@@ -194,6 +211,8 @@ int mask_trie_get(struct model *m, struct mask_trie **out, struct err *err)
 		 : err_set(err, E_NOMEM, "no memory for the vocabulary's tree");
 	free(v);
 	free(chars);
+	if (rc == 0 && !work_room(t))
+		rc = err_set(err, E_NOMEM, "no memory for the vocabulary's tree");
 	if (rc < 0) {
 		mask_trie_free(t);
 		return rc;
@@ -207,6 +226,16 @@ void mask_trie_free(struct mask_trie *t)
 {
 	if (!t)
 		return;
+	for (unsigned i = 0; i < MASK_MEMO; i++) {
+		free(t->memo[i].key);
+		free(t->memo[i].bits);
+	}
+	free(t->p.fr);
+	free(t->spare);
+	free(t->level);
+	free(t->level_n);
+	free(t->level_fr);
+	free(t->work);
 	free(t->all.t);
 	free(t->odd.t);
 	free(t->same);

@@ -1,8 +1,11 @@
 /* schema.c - see mask.h: a schema from its text to its compiled form, and its end. */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "fault.h"
 #include "schema_build.h"
+
+static _Atomic uint64_t ids; /* given so far */
 
 bool vec_room(void *p, uint32_t n, uint32_t *cap, size_t each)
 {
@@ -72,6 +75,7 @@ static int build_start(struct build *b, struct err *err)
 	b->work = SCHEMA_RE_WORK;
 	if (!s)
 		return err_set(err, E_NOMEM, "no memory for a schema");
+	s->id = atomic_fetch_add(&ids, 1) + 1;
 	s->refs = 1;
 	s->blob = BUF_INIT(8u * SCHEMA_MAX_BYTES);
 	if ((rc = builtin(s, err)) < 0)

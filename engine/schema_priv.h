@@ -40,7 +40,7 @@ void json_put_text(struct span s, struct buf *out); /* with quotes */
 #define SCHEMA_MAX_ENUM 1000u  /* of one list */
 #define SCHEMA_MAX_ALTS 32u    /* alternatives of one value, all nesting resolved */
 #define SCHEMA_MAX_LIT 16384u  /* bytes of one name or enum value, as JSON */
-#define SCHEMA_RE_WORK 20000000ull /* steps for all patterns of a schema */
+#define SCHEMA_RE_WORK 8000000ull /* steps for all patterns of a schema */
 #define HEIGHT_NONE 255u       /* no finite value */
 
 enum nkind { NK_ANYOF, NK_OBJECT, NK_ARRAY, NK_STRING, NK_NUMBER, NK_INTEGER, NK_FIXED, NK_LIT };
@@ -67,6 +67,7 @@ struct node {
 	const struct dfa *dfa; /* STRING: its content, else NULL */
 };
 struct schema {
+	uint64_t id; /* unique while the process lives */
 	unsigned refs;
 	uint32_t root;
 	struct node *nodes;
@@ -162,7 +163,24 @@ struct trie {
 	struct tnode *t;
 	uint32_t n, depth; /* depth: of the longest token */
 };
+#define MASK_MEMO 256u /* sets remembered for one model, over all its masks */
+struct memo {
+	uint64_t hash, used;
+	char *key;
+	size_t key_n;
+	uint64_t *bits;
+};
+/* Per model: the index of its vocabulary, and what masks need only while one of them works (they
+ * work one after another, on the owner thread). */
 struct mask_trie {
+	struct pda p;	     /* room for the stacks of a place and of a walk over the longest token */
+	struct frame *spare; /* KEEP_FRAMES */
+	struct thr *level;   /* THREADS for each byte of the longest token; level 0: the place */
+	uint32_t *level_n, *level_fr;
+	uint64_t *work; /* a set */
+	size_t words;	/* of a set */
+	struct memo memo[MASK_MEMO];
+	uint64_t clock;
 	uint32_t n_vocab;
 	struct trie all, odd; /* odd: the tokens that are not plain */
 	int32_t *same;
