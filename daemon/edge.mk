@@ -2,7 +2,7 @@
 noinst_LIBRARIES += libedge.a
 ROLE_LIBS += libedge.a
 libedge_a_SOURCES = daemon/http_strict.h daemon/http_strict.c \
-	daemon/bearer.h daemon/bearer.c daemon/req_json.h daemon/req_json.c \
+	daemon/bearer.h daemon/bearer.c daemon/req_json.h daemon/req_json.c daemon/req_format.c \
 	daemon/tls.h daemon/tls.c daemon/pump.h daemon/pump.c daemon/front.h daemon/front_role.c \
 	daemon/front_conn.c daemon/reply.h daemon/reply.c daemon/sse.h daemon/sse.c \
 	daemon/http.h daemon/http_priv.h daemon/http_mhd.c daemon/http_pump.c daemon/http_server.c \
@@ -10,7 +10,7 @@ libedge_a_SOURCES = daemon/http_strict.h daemon/http_strict.c \
 	daemon/ep_enroll.c daemon/ep_receipts.c daemon/ep_health.c daemon/ep_notfound.c daemon/admin_verbs.h daemon/admin_role.c
 libedge_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(MHD_CFLAGS) \
 	$(OPENSSL_CFLAGS)
-EDGE_LIBS = libedge.a libdaemon.a $(WIRE_LIBS) $(JANSSON_LIBS) $(MHD_LIBS) $(OPENSSL_LIBS) $(INIH_LIBS) \
+EDGE_LIBS = libedge.a libdaemon.a libengine.a $(WIRE_LIBS) $(JANSSON_LIBS) $(MHD_LIBS) $(OPENSSL_LIBS) $(INIH_LIBS) \
 	$(SECCOMP_LIBS) -lpthread -lm
 
 if HAVE_CMOCKA

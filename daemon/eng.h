@@ -19,6 +19,7 @@
 #include "chat.h"
 #include "engine.h"
 #include "guard.h"
+#include "mask.h"
 #include "msgs.h"
 #include "pace.h"
 #include "policy_file.h"
@@ -86,6 +87,7 @@ struct rback { /* whom a reading works for; choice -1 = the prompt */
 
 struct choice {
 	struct seq *seq;
+	struct mask *mask; /* NULL: any text */
 	struct reading *reading;
 	struct jobtag tag;
 	struct rback back; /* reading_user() */
@@ -115,8 +117,10 @@ struct req {
 	struct sampler smp;
 	struct buf text; /* the messages, as SUBMIT carries them */
 	struct buf stops;
-	struct chat_msg *msgs;
-	size_t n_msgs;
+	struct chat_msg *msgs; /* for the guard: the form's text is one, the first */
+	size_t n_msgs, n_form; /* n_form: of msgs, that are no part of the conversation */
+	bool formed;	       /* the answer is JSON: by the first of msgs, or any object */
+	struct schema *schema;
 	int32_t *ids;
 	size_t n_ids;
 	uint32_t cached, guard_tokens;

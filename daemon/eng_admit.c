@@ -46,8 +46,10 @@ void req_drop_work(struct req *rq)
 
 		req_untag(rq, &c->tag);
 		seq_free(c->seq);
+		mask_free(c->mask);
 		reading_free(c->reading);
 		c->seq = NULL;
+		c->mask = NULL;
 		c->reading = NULL;
 	}
 	reading_free(rq->reading);
@@ -97,6 +99,8 @@ static int make_choice(struct req *rq, unsigned i, const struct eng_model *em, s
 	rc = put_stops(&c->rel, buf_span(&rq->stops));
 	if (rc == 0)
 		rc = seq_new(g->e, em->m, &cfg, &c->seq, err);
+	if (rc == 0 && rq->schema)
+		rc = mask_new(em->m, rq->schema, &c->mask, err);
 	if (rc == 0)
 		rc = reading_new(g->guard, GUARD_AGENT, rq->grant.domain, need, &c->reading, err);
 	if (rc != 0)
@@ -213,7 +217,8 @@ static int admit(struct req *rq)
 	}
 	if (rq->scan == NULL)
 		rc = scan_new(g->model[g->guard_ix].m, &g->policy, rq->grant.tier, rq->msgs,
-			      rq->n_msgs, &rq->scan, &rq->scan_need, &err);
+			      rq->n_msgs, rq->n_form ? schema_words(rq->schema) : SPAN_LIT(""),
+			      &rq->scan, &rq->scan_need, &err);
 	if (rc == 0)
 		rc = reserve(rq, em, &err);
 	if (rc == E_BUSY || rc == E_NOMEM)

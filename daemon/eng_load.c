@@ -75,6 +75,8 @@ static int load(struct eng *g, struct eng_model *em, struct err *err)
 		rc = engine_model_add(g->e, f->fd, f->n, &o, &f->m, err);
 		if (rc != 0)
 			return rc;
+		if (em->chat) /* so that the first schema finds it; a model may have none */
+			(void)mask_prepare(f->m, NULL);
 	}
 	em->m = f->m;
 	em->format = chat_format_of(model_info(em->m));

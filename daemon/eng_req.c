@@ -43,12 +43,28 @@ void req_free(struct req *rq)
 	buf_free(&rq->intent.body);
 	buf_free(&rq->outcome.body);
 	buf_free(&rq->early.body);
+	schema_free(rq->schema);
 	free(rq->msgs);
 	free(rq->ids);
 	free(rq);
 }
 
 /* ---- SUBMIT's contents ---- */
+
+/* The form of the answer, when the first record is one. */
+static bool take_form(struct req *rq, struct cur *c)
+{
+	struct span text;
+
+	if (rq->text.n == 0 || (uint8_t)rq->text.p[0] != WIRE_ROLE_FORM)
+		return true;
+	cur_u8(c);
+	text = cur_span(c, cur_u32(c));
+	rq->formed = true;
+	if (text.n > 0)
+		rq->msgs[rq->n_form++] = (struct chat_msg){CHAT_USER, text};
+	return text.n <= WIRE_FORM_MAX;
+}
 
 static bool take_messages(struct req *rq)
 {
@@ -66,16 +82,17 @@ static bool take_messages(struct req *rq)
 	if (rq->msgs == NULL)
 		return false;
 	c = cur_init(buf_span(&rq->text));
-	for (size_t i = 0; i < n; i++) {
+	if (!take_form(rq, &c))
+		return false;
+	for (rq->n_msgs = rq->n_form; cur_left(&c) > 0; rq->n_msgs++) {
 		uint8_t role = cur_u8(&c);
 
 		if (role > CHAT_TOOL)
 			return false;
-		rq->msgs[i].role = (enum chat_role)role;
-		rq->msgs[i].text = cur_span(&c, cur_u32(&c));
+		rq->msgs[rq->n_msgs].role = (enum chat_role)role;
+		rq->msgs[rq->n_msgs].text = cur_span(&c, cur_u32(&c));
 	}
-	rq->n_msgs = n;
-	return true;
+	return rq->n_msgs > rq->n_form;
 }
 
 static float bits(uint32_t u)
@@ -139,9 +156,25 @@ static size_t tokenise(struct req *rq, const struct eng_model *em, uint16_t *cod
 		*code = RS_INTERNAL;
 		return 0;
 	}
-	rc = chat_ids(em->m, em->format, rq->msgs, rq->n_msgs, &o, rq->ids, cap, &n, NULL);
+	rc = chat_ids(em->m, em->format, rq->msgs + rq->n_form, rq->n_msgs - rq->n_form, &o,
+		      rq->ids, cap, &n, NULL);
 	*code = rc == 0 ? RS_NONE : rc == E_RANGE && n > cap ? RS_TOO_LONG : RS_BAD_REQUEST;
 	return n;
+}
+
+/* Gate has looked at the schema too and speaks of what is wrong with it. */
+static uint16_t compile_form(struct req *rq, const struct eng_model *em)
+{
+	struct err err = {0};
+	int rc = mask_prepare(em->m, &err);
+
+	if (rc == 0 && rq->n_form)
+		rc = schema_compile(rq->msgs[0].text, &rq->schema, &err);
+	else if (rc == 0)
+		rc = schema_any_object(&rq->schema, &err);
+	if (rc < 0)
+		log_ev(LOG_WARN_LV, "form", "code=%d", rc);
+	return rc == 0 ? RS_NONE : rc == E_NOMEM ? RS_OVERLOADED : RS_UNSUPPORTED;
 }
 
 void req_send_claim(struct req *rq)
@@ -177,6 +210,8 @@ static void begin(struct req *rq)
 	n = tokenise(rq, em, &code);
 	if (code != RS_NONE)
 		return req_refuse(rq, code, 0, (uint32_t)n, context);
+	if (rq->formed && (code = compile_form(rq, em)) != RS_NONE)
+		return req_refuse(rq, code, 0, 0, 0);
 	/* 0: whatever the grant and the context allow */
 	if (rq->max_out == 0)
 		rq->max_out = n < context ? context - (uint32_t)n : 1;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "err.h"
+#include "msgs.h"
 #include "num.h"
 
 /* enum chat_role of engine/include/chat.h, as SUBMIT carries it */
@@ -154,7 +155,7 @@ static int unsupported(json_t *o, struct req_fault *f)
 	static const char *const zeros[] = {"presence_penalty", "frequency_penalty",
 					    "top_logprobs"};
 	static const char *const words[] = {"tool_choice", "function_call"};
-	json_t *v, *type;
+	json_t *v;
 
 	for (unsigned i = 0; i < 2; i++)
 		if ((v = get(o, lists[i])) && !(json_is_array(v) && json_array_size(v) == 0))
@@ -167,10 +168,6 @@ static int unsupported(json_t *o, struct req_fault *f)
 	for (unsigned i = 0; i < 3; i++)
 		if ((v = get(o, zeros[i])) && !(json_is_number(v) && json_number_value(v) == 0))
 			return no_support(f, zeros[i]);
-	v = get(o, "response_format");
-	type = v ? get(v, "type") : NULL;
-	if (v && !(json_is_string(type) && strcmp(json_string_value(type), "text") == 0))
-		return no_support(f, "response_format");
 	if ((v = get(o, "logprobs")) && !json_is_false(v))
 		return no_support(f, "logprobs");
 	if ((v = get(o, "logit_bias")) && !(json_is_object(v) && json_object_size(v) == 0))
@@ -362,6 +359,8 @@ static int take_all(json_t *o, struct chat_req *r, struct req_fault *f)
 	v = get(o, "user");
 	if (v && !json_is_string(v))
 		return bad(f, RS_BAD_REQUEST, "user", "'user' must be a string.");
+	if ((rc = req_format(o, r, f)) < 0)
+		return rc;
 	return take_messages(o, r, f);
 }
 
@@ -372,7 +371,7 @@ int chat_req_parse(struct span body, struct chat_req *r, struct req_fault *f)
 
 	*r = (struct chat_req){.temperature = 1, .top_p = 1, .n = 1};
 	*f = (struct req_fault){RS_NONE, "", ""};
-	r->msgs = BUF_INIT(body.n + 64 + (size_t)REQ_MSGS_MAX * 8);
+	r->msgs = BUF_INIT(body.n + 64 + (size_t)REQ_MSGS_MAX * 8 + WIRE_FORM_MAX);
 	r->stops = BUF_INIT(REQ_STOPS_MAX * (REQ_STOP_BYTES + 2));
 	o = load(body, f);
 	if (o == NULL)

@@ -27,7 +27,7 @@ struct req_fault {
 /* Canonical chat request. Texts are UTF-8. */
 struct chat_req {
 	char model[256];
-	struct buf msgs;  /* {u8 enum chat_role, u32 length, bytes}..., as in SUBMIT */
+	struct buf msgs;  /* {u8 role, u32 length, bytes}..., as in SUBMIT: the form first */
 	struct buf stops; /* {u16 length, bytes}..., as in SUBMIT */
 	unsigned n_msgs, n_stops;
 	float temperature, top_p, min_p;
@@ -40,6 +40,11 @@ struct chat_req {
 /* 0, or E_FORMAT with *fault set. End with chat_req_free() in both cases. */
 int chat_req_parse(struct span body, struct chat_req *r, struct req_fault *fault);
 void chat_req_free(struct chat_req *r); /* wipes */
+
+/* req_format.c: `response_format` of body o (jansson) as SUBMIT's first record, when it asks for JSON;
+ * a schema that cannot be enforced is refused by the keyword. */
+struct json_t;
+int req_format(struct json_t *o, struct chat_req *r, struct req_fault *fault);
 
 struct enroll_req {
 	char code_a[64], code_b[64];

@@ -31,6 +31,13 @@ static void rewind_to_start(struct mask *k)
 	k->n = pda_start(&p, k->place);
 }
 
+int mask_prepare(struct model *m, struct err *err)
+{
+	struct mask_trie *trie;
+
+	return mask_trie_get(m, &trie, err);
+}
+
 int mask_new(struct model *m, struct schema *s, struct mask **out, struct err *err)
 {
 	struct mask_trie *trie = NULL;

@@ -185,11 +185,12 @@ static bool key_open(const struct pda *p, uint32_t frame, uint32_t lo, uint32_t 
 {
 	const struct frame *f = &p->fr[frame];
 	const struct node *d = &p->s->nodes[f->node];
-	const struct prop *props = p->s->props + d->first;
+	const struct prop *props;
 	uint32_t last;
 
 	if (f->n >= d->n)
 		return false;
+	props = p->s->props + d->first;
 	last = props[f->n].req == NONE ? d->n - 1 : props[f->n].req;
 	if (hi - lo < last - f->n) {
 		for (uint32_t i = lo; i < hi; i++) {

@@ -78,6 +78,7 @@ static int build_start(struct build *b, struct err *err)
 	s->id = atomic_fetch_add(&ids, 1) + 1;
 	s->refs = 1;
 	s->blob = BUF_INIT(8u * SCHEMA_MAX_BYTES);
+	s->words = BUF_INIT(2u * SCHEMA_MAX_BYTES);
 	if ((rc = builtin(s, err)) < 0)
 		return rc;
 	for (uint32_t i = 0; i < NODE_BUILTIN; i++) {
@@ -98,6 +99,14 @@ static void build_end(struct build *b)
 	free(b->node_of);
 	free(b->doc_of);
 	free(b->alts);
+	free(b->re);
+}
+
+static void add_words(struct schema *s, struct span text)
+{
+	buf_span_put(&s->words, text);
+	if (text.n)
+		buf_putc(&s->words, '\n');
 }
 
 static int compile(struct build *b)
@@ -107,8 +116,13 @@ static int compile(struct build *b)
 
 	if (!(b->node_of = calloc(b->doc.n, sizeof(*b->node_of))))
 		return err_set(b->err, E_NOMEM, "no memory for a schema");
-	for (uint32_t i = 0; i < b->doc.n; i++)
+	for (uint32_t i = 0; i < b->doc.n; i++) {
 		b->node_of[i] = NONE;
+		add_words(s, b->doc.v[i].key);
+		add_words(s, b->doc.v[i].text);
+	}
+	if (!buf_ok(&s->words))
+		return err_set(b->err, E_NOMEM, "no memory for a schema");
 	if ((s->root = node_for(b, 0)) == NONE)
 		return E_NOMEM;
 	for (uint32_t i = NODE_BUILTIN; i < s->n_nodes && rc == 0; i++)
@@ -141,6 +155,11 @@ int schema_any_object(struct schema **out, struct err *err)
 	return schema_compile(SPAN_LIT("{\"type\":\"object\"}"), out, err);
 }
 
+struct span schema_words(const struct schema *s)
+{
+	return buf_span(&s->words);
+}
+
 void schema_free(struct schema *s)
 {
 	if (!s || --s->refs > 0)
@@ -154,5 +173,6 @@ void schema_free(struct schema *s)
 	free(s->lits);
 	free(s->leaves);
 	buf_wipe_free(&s->blob);
+	buf_wipe_free(&s->words);
 	free(s);
 }

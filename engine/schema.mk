@@ -18,7 +18,7 @@ endif
 
 # the fuzz target, and the same file over its stored inputs with any compiler
 EXTRA_DIST += fuzz/corpus/schema/person.json fuzz/corpus/schema/tree.json fuzz/corpus/schema/union.json \
-	fuzz/corpus/schema/text.json
+	fuzz/corpus/schema/text.json fuzz/corpus/schema/noprops.json
 check_PROGRAMS += fuzz/c_schema
 TESTS += fuzz/c_schema
 fuzz_c_schema_SOURCES = fuzz/fz_schema.c fuzz/run_corpus.c

@@ -149,7 +149,7 @@ static int object_node(struct build *b, const struct kws *k, struct node *d)
 	n = props == NONE ? 0 : doc->v[props].n;
 	if (n > SCHEMA_MAX_PROPS)
 		return refuse(b, E_RANGE, props, "more than %u properties", SCHEMA_MAX_PROPS);
-	if (n && !props_room(s, n))
+	if (!props_room(s, n ? n : 1))
 		return no_memory(b);
 	for (uint32_t i = n ? doc->v[props].first : NONE, at = s->n_props; i != NONE;
 	     i = doc->v[i].next, at++) {
@@ -188,11 +188,31 @@ static int array_node(struct build *b, const struct kws *k, struct node *d)
 	return d->value == NONE ? (b->err ? b->err->code : E_RANGE) : 0;
 }
 
+/* The table of a pattern; the same text has the same one. */
+static int pattern_dfa(struct build *b, struct span re, const struct dfa **out, const char **why)
+{
+	struct schema *s = b->s;
+	int rc;
+
+	for (uint32_t i = 0; i < s->n_dfas; i++)
+		if (span_eq(b->re[i], re)) {
+			*out = s->dfas[i];
+			return 0;
+		}
+	if (!vec_room(&s->dfas, s->n_dfas, &s->cap_dfas, sizeof(*s->dfas)) ||
+	    !vec_room(&b->re, s->n_dfas, &b->cap_re, sizeof(*b->re)))
+		return E_NOMEM;
+	if ((rc = dfa_pattern(re, &b->work, &s->dfas[s->n_dfas], why)) < 0)
+		return rc;
+	b->re[s->n_dfas] = re;
+	*out = s->dfas[s->n_dfas++];
+	return 0;
+}
+
 static int text_form(struct build *b, const struct kws *k, struct node *d)
 {
 	bool format = k->at[KW_FORMAT] != NONE;
 	uint32_t v = format ? k->at[KW_FORMAT] : k->at[KW_PATTERN];
-	struct schema *s = b->s;
 	const char *why = "", *own;
 	struct span re;
 	int rc;
@@ -211,11 +231,8 @@ static int text_form(struct build *b, const struct kws *k, struct node *d)
 			return refuse(b, E_UNSUPPORTED, v, "'format' with this value");
 		re = span_cstr(own);
 	}
-	if (!vec_room(&s->dfas, s->n_dfas, &s->cap_dfas, sizeof(*s->dfas)))
-		return no_memory(b);
-	if ((rc = dfa_pattern(re, &b->work, &s->dfas[s->n_dfas], &why)) < 0)
+	if ((rc = pattern_dfa(b, re, &d->dfa, &why)) < 0)
 		return rc == E_NOMEM ? no_memory(b) : refuse(b, rc, v, "'pattern': %s", why);
-	d->dfa = s->dfas[s->n_dfas++];
 	return 0;
 }
 

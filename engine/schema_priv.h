@@ -81,7 +81,7 @@ struct schema {
 	uint32_t n_leaves, cap_leaves;
 	struct dfa **dfas;
 	uint32_t n_dfas, cap_dfas;
-	struct buf blob;
+	struct buf blob, words;
 };
 enum { NODE_ANY, NODE_OBJECT, NODE_ARRAY, NODE_STRING, NODE_NUMBER, NODE_BOOL, NODE_NULL, NODE_BUILTIN };
 

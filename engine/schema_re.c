@@ -13,6 +13,7 @@
 #define RE_NFA 1024u /* a multiple of 64 */
 #define RE_DFA 1024u
 #define RE_REPEAT 1000u
+#define RE_START 20000u /* work of the smallest one */
 #define WORDS (RE_NFA / 64)
 #define DEAD UINT16_MAX
 
@@ -587,6 +588,10 @@ int dfa_pattern(struct span pattern, uint64_t *work, struct dfa **out, const cha
 	*why = "too long";
 	if (pattern.n > RE_BYTES)
 		return E_UNSUPPORTED;
+	*why = "too many patterns";
+	if (*work < RE_START)
+		return E_UNSUPPORTED;
+	*work -= RE_START;
 	r = FAULT("schema.alloc") ? NULL : calloc(1, sizeof(*r));
 	d = calloc(1, sizeof(*d));
 	if (r && d) {

@@ -5,11 +5,12 @@
 
 #include "neutralise.h"
 
-#define TEXTS_MAX 4
+#define TEXTS_MAX 8 /* two forms of two texts: of the conversation, of what stands apart */
 
 struct scan {
 	const struct model *m;
-	struct buf text[TEXTS_MAX]; /* conversation, flat; then both without disguise */
+	struct buf
+	    text[TEXTS_MAX]; /* conversation, flat; both without disguise; then what is apart */
 	unsigned n_texts;
 	unsigned at;	 /* the text that is read */
 	size_t from;	 /* start of the next window in it */
@@ -86,12 +87,13 @@ static int plan_plain(struct scan *s, const struct chat_msg *msgs, size_t n, siz
 }
 
 int scan_new(const struct model *m, const struct policy *policy, uint8_t tier,
-	     const struct chat_msg *msgs, size_t n, struct scan **out, uint32_t *need,
-	     struct err *err)
+	     const struct chat_msg *msgs, size_t n, struct span apart, struct scan **out,
+	     uint32_t *need, struct err *err)
 {
+	const struct chat_msg alone = {CHAT_USER, apart};
 	struct scan *s = calloc(1, sizeof(*s));
 	const struct verdict nothing = {0};
-	uint64_t total = 0;
+	uint64_t total = apart.n;
 	int rc = 0;
 
 	if (s == NULL)
@@ -110,6 +112,10 @@ int scan_new(const struct model *m, const struct policy *policy, uint8_t tier,
 		rc = plan(s, msgs, n, max);
 		if (rc == 0)
 			rc = plan_plain(s, msgs, n, max);
+		if (rc == 0 && apart.n)
+			rc = plan(s, &alone, 1, max);
+		if (rc == 0 && apart.n)
+			rc = plan_plain(s, &alone, 1, max);
 	}
 	if (rc != 0) {
 		scan_free(s);

@@ -11,12 +11,13 @@
 
 struct scan;
 
-/* Plans the check; msgs are borrowed for the call, policy for the scan's life. Oversize text and
+/* Plans the check; msgs are borrowed for the call, policy for the scan's life. apart: a text that is
+ * judged by itself, too, beside what was said (the words of a schema); empty = none. Oversize text and
  * other findings of the detectors may decide it without a model. *need = tokens to ask of
  * reading_new(). */
 int scan_new(const struct model *guard_model, const struct policy *policy, uint8_t tier,
-	     const struct chat_msg *msgs, size_t n, struct scan **out, uint32_t *need,
-	     struct err *err);
+	     const struct chat_msg *msgs, size_t n, struct span apart, struct scan **out,
+	     uint32_t *need, struct err *err);
 void scan_free(struct scan *s); /* takes; NULL ok */
 
 /* Starts or goes on with reading r (GUARD_USER, kept by the caller). 1: a check runs, give its

@@ -59,8 +59,11 @@ enum { ST_CONF = 1, ST_RUN = 2, ST_DRAIN = 4, ST_ANY = 7, ST_LIVE = 6 };
 #define F_FLOOD(F) F(U16, code) F(U32, count) /* refusals before authentication, counted by gate */
 #define F_STATE(F) F(ID, boot) F(U64, seq) F(U8, ready) F(U32, reasons) /* every 250 ms */
 
-/* gate <-> engine. msgs: list of {u8 role, u32 len, bytes}; when larger than fits, the sealed
- * memfd carries it and msgs is empty. stops: list of {u16 len, bytes}. Floats as IEEE bits. */
+/* gate <-> engine. msgs: list of {u8 role, u32 len, bytes}, before them perhaps one record of role
+ * WIRE_ROLE_FORM: the JSON Schema of the answer, empty = any JSON object; when larger than fits, the
+ * sealed memfd carries it and msgs is empty. stops: list of {u16 len, bytes}. Floats as IEEE bits. */
+#define WIRE_ROLE_FORM 16u
+#define WIRE_FORM_MAX 65536u
 #define F_SUBMIT(F) F(ID, req) F(ID, lease) F(ID, conn) F(U32, model_ix) F(U8, stream) F(U32, n) \
 	F(U32, max_out) F(U32, temperature) F(U32, top_p) F(U32, min_p) F(U32, top_k) \
 	F(U8, has_seed) F(U64, seed) F(BYTES, stops) F(U32, msgs_len) F(BYTES, msgs)

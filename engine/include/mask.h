@@ -23,10 +23,16 @@ struct mask;   /* opaque: one answer's place in the automaton */
 int schema_compile(struct span text, struct schema **out, struct err *err);
 /* Any JSON object ("json_object"). */
 int schema_any_object(struct schema **out, struct err *err);
+/* Every name, string and number of its text, decoded, one a line, in order: what it says to a reader.
+ * Borrowed for the schema's life. */
+struct span schema_words(const struct schema *s);
 void schema_free(struct schema *s); /* takes one count; NULL ok; wiped, it holds a client's text */
 
-/* One per generation. Keeps a count of s; m must outlive it. The first call on a model builds an
- * index of its vocabulary, which stays until the model goes (doc/engine.md says how long and large).
+/* Builds the index of a model's vocabulary now, if it is not there: the first mask_new() would. Errors
+ * as mask_new(). */
+int mask_prepare(struct model *m, struct err *err);
+/* One per generation. Keeps a count of s; m must outlive it. The index stays until
+ * the model goes; masks of one model share it and the sets they remember.
  * E_UNSUPPORTED: the vocabulary cannot spell every byte, or the model has no end token. */
 int mask_new(struct model *m, struct schema *s, struct mask **out, struct err *err);
 void mask_free(struct mask *k); /* takes; NULL ok; wiped */

@@ -115,6 +115,91 @@ static void a_forbidden_prompt_is_refused_with_its_record(void **s)
 	assert_true(q->score >= 500);
 }
 
+/* ---- answers by a schema ---- */
+
+static struct rig_req *ask_form(const char *schema, const char *prompt, uint32_t n)
+{
+	struct chat_msg m[] = {{(enum chat_role)WIRE_ROLE_FORM, span_cstr(schema)},
+			       {CHAT_USER, span_cstr(prompt)}};
+	struct rig_req *q = rig_req(r, n, 60);
+
+	rig_grant(r, q);
+	rig_submit_ex(r, q, m, 2, NULL, 1.0f, true);
+	rig_finish(r, q);
+	return q;
+}
+
+static void an_answer_keeps_to_its_schema(void **s)
+{
+	const char schema[] = "{\"enum\":[\"yes\",\"no\",[true]]}";
+	uint8_t want[32], head[5] = {WIRE_ROLE_FORM}, user[5] = {CHAT_USER};
+	struct commitment c;
+	struct rig_req *q;
+
+	if (!r)
+		skip();
+	q = ask_form(schema, GOOD, 3);
+	assert_true(q->admitted && q->done && !q->failed);
+	for (int i = 0; i < 3; i++) {
+		struct span out = buf_span(&q->out[i]);
+
+		assert_true(span_eq(out, SPAN_LIT("\"yes\"")) || span_eq(out, SPAN_LIT("\"no\"")) ||
+			    span_eq(out, SPAN_LIT("[true]")));
+		assert_int_equal(q->finish[i], OF_STOP);
+	}
+	commit_start(&c, q->prompt_salt); /* the book commits to the schema too */
+	put_le32(head + 1, sizeof(schema) - 1);
+	commit_put(&c, span_of(head, 5));
+	commit_put(&c, span_of(schema, sizeof(schema) - 1));
+	put_le32(user + 1, sizeof(GOOD) - 1);
+	commit_put(&c, span_of(user, 5));
+	commit_put(&c, SPAN_LIT(GOOD));
+	commit_end(&c, want);
+	assert_memory_equal(want, q->prompt_commit, 32);
+	q = ask_form("", GOOD, 1); /* any object */
+	assert_true(q->admitted && q->done && !q->failed);
+	assert_true(q->out[0].n == 0 || q->out[0].p[0] == '{');
+}
+
+static void policy_reads_the_schema(void **s)
+{
+	struct rig_req *q;
+
+	if (!r)
+		skip();
+	q = ask_form("{\"enum\":[\"a\",\"b\"]}", GOOD, 1);
+	assert_true(q->done);
+	q = ask_form("{\"description\":\"" BAD "\",\"enum\":[\"a\",\"b\"]}", GOOD, 1);
+	assert_false(q->admitted);
+	assert_int_equal(q->fail_code, RS_PROMPT_BLOCKED);
+	assert_int_equal(q->state, OS_BLOCKED);
+}
+
+static void a_schema_gate_let_pass_is_refused_here(void **s)
+{
+	static const char *const bad[] = {"{\"oneOf\":[]}", "{", "{\"type\":\"object\",\"x\":1}"};
+	struct chat_msg m[] = {{CHAT_USER, SPAN_LIT(GOOD)},
+			       {(enum chat_role)WIRE_ROLE_FORM, SPAN_LIT("{}")}};
+	struct rig_req *q;
+
+	if (!r)
+		skip();
+	for (int i = 0; i < 3; i++) {
+		q = ask_form(bad[i], GOOD, 1);
+		assert_true(q->failed && !q->admitted);
+		assert_int_equal(q->fail_code, RS_UNSUPPORTED);
+		assert_int_equal(q->intents, 0);
+	}
+	for (size_t n = 1; n <= 2; n++) { /* not in the first place; nothing but a form */
+		q = rig_req(r, 1, 10);
+		rig_grant(r, q);
+		rig_submit_ex(r, q, n == 2 ? m : m + 1, n, NULL, 1.0f, true);
+		rig_finish(r, q);
+		assert_true(q->failed);
+		assert_int_equal(q->fail_code, RS_BAD_REQUEST);
+	}
+}
+
 static void the_refusal_waits_for_the_record(void **s)
 {
 	struct rig_req *q;
@@ -468,6 +553,9 @@ int main(void)
 	    cmocka_unit_test(the_service_is_ready_after_the_self_test),
 	    cmocka_unit_test(an_allowed_prompt_is_answered_and_recorded),
 	    cmocka_unit_test(a_forbidden_prompt_is_refused_with_its_record),
+	    cmocka_unit_test(an_answer_keeps_to_its_schema),
+	    cmocka_unit_test(policy_reads_the_schema),
+	    cmocka_unit_test(a_schema_gate_let_pass_is_refused_here),
 	    cmocka_unit_test(the_refusal_waits_for_the_record),
 	    cmocka_unit_test(grant_and_submit_may_come_in_any_order),
 	    cmocka_unit_test(a_submit_without_a_grant_is_refused_and_reported),

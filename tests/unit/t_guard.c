@@ -304,7 +304,7 @@ static void run_scan(const struct chat_msg *msgs, size_t n, struct decision *d, 
 	int rc;
 
 	assert_int_equal(policy_parse(span_cstr(head), "t", &p, NULL), 0);
-	assert_int_equal(scan_new(m, &p, 0, msgs, n, &sc, &need, NULL), 0);
+	assert_int_equal(scan_new(m, &p, 0, msgs, n, SPAN_LIT(""), &sc, &need, NULL), 0);
 	assert_int_equal(reading_new(g, GUARD_USER, 0, need, &r, NULL), 0);
 	*passes = 0;
 	while ((rc = scan_next(sc, r, NULL)) == 1) {

@@ -8,12 +8,18 @@
 #include <stdlib.h>
 
 #include "cur.h"
+#include "msgs.h"
 #include "req_json.h"
 
 #define M "\"model\":\"m\","
 #define U "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define MU "{" M U
 #define MSG(x) "{" M "\"messages\":[" x "]}"
+
+#define FORMAT(x) ",\"response_format\":{" x "}}"
+#define SCHEMA(x)                                                                                  \
+	FORMAT("\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":true,"         \
+	       "\"schema\":" x "}")
 
 static const struct {
 	const char *json;
@@ -50,6 +56,11 @@ static const struct {
     {MSG("{\"role\":\"user\",\"content\":\"\\ud83d\\ude00 xin ch\xc3\xa0o\"}"), RS_NONE, ""},
     {MU ",\"modalities\":[\"text\"],\"parallel_tool_calls\":true}", RS_NONE, ""},
     {MU ",\"seed\":9223372036854775807}", RS_NONE, ""},
+    {MU FORMAT("\"type\":\"json_object\""), RS_NONE, ""},
+    {MU SCHEMA("{}"), RS_NONE, ""},
+    {MU SCHEMA("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"number\",\"minimum\":0.1}},"
+	       "\"required\":[\"a\"],\"additionalProperties\":false}"),
+     RS_NONE, ""},
     /* grammar */
     {"", RS_BAD_REQUEST, ""},
     {"x", RS_BAD_REQUEST, ""},
@@ -127,7 +138,15 @@ static const struct {
     {MU ",\"tools\":{}}", RS_UNSUPPORTED, "tools"},
     {MU ",\"functions\":[{}]}", RS_UNSUPPORTED, "functions"},
     {MU ",\"tool_choice\":\"required\"}", RS_UNSUPPORTED, "tool_choice"},
-    {MU ",\"response_format\":{\"type\":\"json_object\"}}", RS_UNSUPPORTED, "response_format"},
+    {MU FORMAT("\"type\":\"grammar\""), RS_UNSUPPORTED, "response_format"},
+    {MU FORMAT("\"type\":\"json_schema\""), RS_BAD_REQUEST, "response_format"},
+    {MU FORMAT("\"type\":\"json_schema\",\"json_schema\":{\"name\":\"a b\",\"schema\":{}}"),
+     RS_BAD_REQUEST, "response_format"},
+    {MU SCHEMA("1"), RS_BAD_REQUEST, "response_format"},
+    {MU SCHEMA("{\"type\":\"text\"}"), RS_BAD_REQUEST, "response_format"},
+    {MU SCHEMA("{\"oneOf\":[]}"), RS_UNSUPPORTED, "response_format"},
+    {MU SCHEMA("{\"type\":\"object\",\"properties\":{\"secret\":{\"not\":{}}}}"), RS_UNSUPPORTED,
+     "response_format"},
     {MU ",\"response_format\":\"json\"}", RS_UNSUPPORTED, "response_format"},
     {MU ",\"logprobs\":true}", RS_UNSUPPORTED, "logprobs"},
     {MU ",\"top_logprobs\":3}", RS_UNSUPPORTED, "top_logprobs"},
@@ -136,6 +155,34 @@ static const struct {
     {MU ",\"frequency_penalty\":-1}", RS_UNSUPPORTED, "frequency_penalty"},
     {MU ",\"modalities\":[\"text\",\"audio\"]}", RS_UNSUPPORTED, "modalities"},
 };
+
+static void a_schema_travels_before_the_messages(void **st)
+{
+	const char *want = "{\"description\":\"caf\xc3\xa9 \\\"x\\\"\",\"enum\":[0.1,1,\"b\"]}";
+	struct chat_req r;
+	struct req_fault f;
+	struct cur c;
+
+	assert_int_equal(chat_req_parse(SPAN_LIT(MU SCHEMA(
+					    "{ \"description\":\"caf\\u00e9 \\\"x\\\"\", \"enum\":"
+					    "[0.1, 1, \"b\"]}")),
+					&r, &f),
+			 0);
+	c = cur_init(buf_span(&r.msgs));
+	assert_int_equal(cur_u8(&c), WIRE_ROLE_FORM);
+	assert_true(span_eq(cur_span(&c, cur_u32(&c)), span_cstr(want)));
+	assert_int_equal(cur_u8(&c), 1); /* the user's message */
+	assert_true(span_eq(cur_span(&c, cur_u32(&c)), SPAN_LIT("hi")));
+	assert_true(cur_done(&c));
+	assert_int_equal(r.n_msgs, 1);
+	chat_req_free(&r);
+	assert_true(
+	    chat_req_parse(SPAN_LIT(MU SCHEMA("{\"properties\":{\"canary\":{\"allOf\":[]}}}")), &r,
+			   &f) < 0);
+	assert_non_null(strstr(f.text, "'allOf' is not supported, at /properties/[0]/allOf"));
+	assert_null(strstr(f.text, "canary"));
+	chat_req_free(&r);
+}
 
 static void every_body_of_the_table_is_judged_as_it_says(void **st)
 {
@@ -242,6 +289,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_body_of_the_table_is_judged_as_it_says),
+	    cmocka_unit_test(a_schema_travels_before_the_messages),
 	    cmocka_unit_test(a_request_becomes_what_submit_carries),
 	    cmocka_unit_test(deep_nesting_is_refused_before_the_parser_sees_it),
 	    cmocka_unit_test(a_refusal_never_quotes_the_body),

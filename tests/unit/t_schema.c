@@ -384,6 +384,17 @@ static void nesting_ends_at_the_depth_cap(void **state)
 	schema_free(s);
 }
 
+static void its_words_are_all_that_it_says(void **state)
+{
+	struct schema *s =
+	    compiled("{\"description\":\"caf\\u00e9 \\\"x\\\"\",\"enum\":[\"a\\nb\",1.5,{\"k\":"
+		     "[true,\"\"]}]}");
+
+	assert_true(span_eq(schema_words(s),
+			    SPAN_LIT("description\ncaf\xc3\xa9 \"x\"\nenum\na\nb\n1.5\nk\n")));
+	schema_free(s);
+}
+
 static void bounds_of_numbers_are_scaled_exactly(void **state)
 {
 	static const struct {
@@ -421,6 +432,7 @@ int main(void)
 	    cmocka_unit_test(what_is_not_enforced_is_refused_by_name_and_place),
 	    cmocka_unit_test(hostile_sizes_are_refused),
 	    cmocka_unit_test(nesting_ends_at_the_depth_cap),
+	    cmocka_unit_test(its_words_are_all_that_it_says),
 	    cmocka_unit_test(bounds_of_numbers_are_scaled_exactly),
 	};
 
