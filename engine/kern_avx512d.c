@@ -45,37 +45,42 @@ struct cell {
 };
 enum form { PLAIN, MINIMA, HALVES };
 
+/* The sums of half h of a cell (the whole one but for HALVES) onto those of N columns. */
+INLINE void half_cell(const enum form f, const int off, const unsigned N, const unsigned h,
+		      const struct cell *w, const struct dblock *x, size_t ldx, __m512 *a)
+{
+	const unsigned step = f == HALVES ? 4 : 8;
+	__m512i sum[4];
+
+#pragma GCC unroll 4
+	for (unsigned c = 0; c < N; c++) {
+		const struct dblock *b = x + c * ldx;
+		int q = f == HALVES ? h ? b->hi : b->lo : b->lo + b->hi;
+
+		sum[c] = off ? _mm512_set1_epi32(-off * q) : _mm512_setzero_si512();
+	}
+	dots(N, w->q, h * step, h * step + step, x, ldx, sum);
+#pragma GCC unroll 4
+	for (unsigned c = 0; c < N; c++) {
+		__m512 s = _mm512_mul_ps(w->s[h], _mm512_set1_ps(x[c * ldx].dx));
+
+		a[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[c]), s, a[c]);
+		if (f == MINIMA)
+			a[c] = _mm512_fnmadd_ps(w->min, _mm512_set1_ps(x[c * ldx].sx), a[c]);
+	}
+}
+
 INLINE void columns(const enum form f, const int off, const unsigned N, const struct cell *w,
 		    const struct dblock *x, size_t ldx, float *acc)
 {
-	const unsigned step = f == HALVES ? 4 : 8;
 	__m512 a[4];
 
 #pragma GCC unroll 4
 	for (unsigned c = 0; c < N; c++)
 		a[c] = _mm512_loadu_ps(acc + 16 * c);
-#pragma GCC unroll 2
-	for (unsigned h = 0; h < 8 / step; h++) {
-		__m512i sum[4];
-
-#pragma GCC unroll 4
-		for (unsigned c = 0; c < N; c++) {
-			const struct dblock *b = x + c * ldx;
-			int q = f == HALVES ? h ? b->hi : b->lo : b->lo + b->hi;
-
-			sum[c] = off ? _mm512_set1_epi32(-off * q) : _mm512_setzero_si512();
-		}
-		dots(N, w->q, h * step, h * step + step, x, ldx, sum);
-#pragma GCC unroll 4
-		for (unsigned c = 0; c < N; c++) {
-			__m512 s = _mm512_mul_ps(w->s[h], _mm512_set1_ps(x[c * ldx].dx));
-
-			a[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[c]), s, a[c]);
-			if (f == MINIMA)
-				a[c] =
-				    _mm512_fnmadd_ps(w->min, _mm512_set1_ps(x[c * ldx].sx), a[c]);
-		}
-	}
+	half_cell(f, off, N, 0, w, x, ldx, a);
+	if (f == HALVES)
+		half_cell(f, off, N, 1, w, x, ldx, a);
 #pragma GCC unroll 4
 	for (unsigned c = 0; c < N; c++)
 		_mm512_storeu_ps(acc + 16 * c, a[c]);
