@@ -51,7 +51,9 @@ tests_unit_t_plan_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 endif
 
 # the fuzz target, and the same file over its stored inputs with any compiler
-EXTRA_DIST += fuzz/corpus/gguf/small.gguf fuzz/corpus/gguf/bpe.gguf fuzz/corpus/gguf/spm.gguf
+EXTRA_DIST += fuzz/corpus/gguf/small.gguf fuzz/corpus/gguf/bpe.gguf fuzz/corpus/gguf/spm.gguf \
+	fuzz/corpus/gguf/types.gguf fuzz/corpus/gguf/plain.gguf fuzz/corpus/gguf/parts.gguf \
+	fuzz/corpus/gguf/nan.gguf fuzz/corpus/gguf/again.gguf
 check_PROGRAMS += fuzz/c_gguf
 TESTS += fuzz/c_gguf
 fuzz_c_gguf_SOURCES = fuzz/fz_gguf.c fuzz/run_corpus.c
@@ -59,9 +61,9 @@ fuzz_c_gguf_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/i
 fuzz_c_gguf_LDADD = $(ENGINE_LIBS)
 if FUZZ
 noinst_PROGRAMS += fuzz/fz_gguf
-fuzz_fz_gguf_SOURCES = fuzz/fz_gguf.c $(ENGINE_LOAD_SOURCES)
+fuzz_fz_gguf_SOURCES = fuzz/fz_gguf.c $(libengine_a_SOURCES)
 fuzz_fz_gguf_CPPFLAGS = $(libengine_a_CPPFLAGS)
 fuzz_fz_gguf_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
-fuzz_fz_gguf_LDADD = $(BASE_LIBS) $(UTF8PROC_LIBS) -lm
+fuzz_fz_gguf_LDADD = $(BASE_LIBS) $(UTF8PROC_LIBS) -lm -lpthread
 endif
 include engine/schema.mk
