@@ -1,8 +1,10 @@
 /* pool.c - see pool.h.
- * `state` says everything about the current loop: bits 0-15 threads inside it, bit 16 open, the
- * rest its number. A thread joins by compare-and-swap while the loop is open; the owner closes it
- * when no item is left and then waits for those inside. fn, arg, n and next are written only while
- * the state is closed with nobody inside. */
+ * `state` says everything about the current loop: bits 0-15 threads inside it, bit 16 open, bit 17
+ * the owner sleeps until the last one is out, the rest its number. A thread joins by
+ * compare-and-swap while the loop is open; the owner closes it when no item is left and then waits
+ * for those inside: briefly spinning, then asleep, so that a worker whose core another process has
+ * taken can have the owner's. fn, arg, n and next are written only while the state is closed with
+ * nobody inside. */
 #include "pool.h"
 
 #include <pthread.h>
@@ -17,8 +19,10 @@
 
 #define INSIDE 0xffffu
 #define OPEN 0x10000u
-#define NUMBER(s) ((s) >> 17)
-#define SPINS 4000 /* some tens of microseconds: the gap between two loops of a layer */
+#define WAITS 0x20000u
+#define NUMBER(s) ((s) >> 18)
+#define SPINS 4000	/* some tens of microseconds: the gap between two loops of a layer */
+#define LAST_SPINS 1000 /* the owner's, for those who still have an item in hand */
 #define MAX_THREADS 256
 
 struct worker {
@@ -36,7 +40,7 @@ struct pool {
 	void *arg;
 	unsigned n, threads, started;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	pthread_cond_t wake, out; /* out: the last worker has left */
 	struct worker *workers;
 };
 
@@ -73,6 +77,17 @@ static void park(struct pool *p, uint64_t last)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static void leave(struct pool *p)
+{
+	uint64_t s = atomic_fetch_sub(&p->state, 1);
+
+	if ((s & INSIDE) == 1 && (s & WAITS)) {
+		pthread_mutex_lock(&p->lock);
+		pthread_cond_signal(&p->out);
+		pthread_mutex_unlock(&p->lock);
+	}
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -96,10 +111,26 @@ static void *worker_main(void *arg)
 			continue;
 		last = NUMBER(s);
 		work(p, w->index);
-		atomic_fetch_sub(&p->state, 1);
+		leave(p);
 		spins = 0;
 	}
 	return NULL;
+}
+
+/* Until nobody is inside the closed loop. */
+static void wait_out(struct pool *p)
+{
+	for (unsigned spins = 0; spins < LAST_SPINS; spins++) {
+		if (!(atomic_load(&p->state) & INSIDE))
+			return;
+		relax();
+	}
+	atomic_fetch_or(&p->state, WAITS);
+	pthread_mutex_lock(&p->lock);
+	while (atomic_load(&p->state) & INSIDE)
+		pthread_cond_wait(&p->out, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	atomic_fetch_and(&p->state, ~(uint64_t)WAITS);
 }
 
 void pool_run(struct pool *p, pool_fn fn, void *arg, unsigned n)
@@ -113,7 +144,7 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, unsigned n)
 	p->n = n;
 	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
 	if (n > 1 && p->threads > 1) {
-		atomic_store(&p->state, (NUMBER(s) + 1) << 17 | OPEN);
+		atomic_store(&p->state, (NUMBER(s) + 1) << 18 | OPEN);
 		if (atomic_load(&p->parked)) {
 			pthread_mutex_lock(&p->lock);
 			pthread_cond_broadcast(&p->wake);
@@ -122,11 +153,7 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, unsigned n)
 	}
 	work(p, 0);
 	atomic_fetch_and(&p->state, ~(uint64_t)OPEN);
-	for (unsigned spins = 0; atomic_load(&p->state) & INSIDE;)
-		if (++spins < SPINS)
-			relax();
-		else
-			sched_yield();
+	wait_out(p);
 }
 
 static unsigned cpus(void)
@@ -153,6 +180,7 @@ int pool_open(unsigned threads, struct pool **out, struct err *err)
 	*p = (struct pool){.threads = threads};
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wake, NULL);
+	pthread_cond_init(&p->out, NULL);
 	if (!(p->workers = calloc(threads, sizeof(*p->workers)))) {
 		pool_close(p);
 		return err_set(err, E_NOMEM, "thread pool");
@@ -186,6 +214,7 @@ void pool_close(struct pool *p)
 	for (unsigned i = 1; i <= p->started; i++)
 		pthread_join(p->workers[i].thread, NULL);
 	pthread_cond_destroy(&p->wake);
+	pthread_cond_destroy(&p->out);
 	pthread_mutex_destroy(&p->lock);
 	free(p->workers);
 	free(p);

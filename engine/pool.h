@@ -1,7 +1,7 @@
 /* pool.h - compute threads of one engine. One owner thread hands out one loop at a time and works
  * on it itself; the others join when they come by. Idle threads spin for some microseconds, then
- * park (no CPU). The owner never waits for a thread that has not joined yet, so a core taken by
- * another process costs its share and no more. */
+ * park (no CPU). The owner never waits for a thread that has not joined yet, and sleeps while one that
+ * has is not scheduled, so a core taken by another process costs its share and an item's time. */
 #ifndef SP_ENGINE_POOL_H
 #define SP_ENGINE_POOL_H
 

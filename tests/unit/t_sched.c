@@ -417,6 +417,44 @@ static void two_models_take_turns(void **st)
 	assert_int_equal(engine_model_drop(r.e, m2, NULL), 0);
 }
 
+/* Ten thousand wait, half of them prompts of as many groups: a step looks at those it moves. */
+static void a_step_does_not_walk_over_those_who_wait(void **st)
+{
+	enum { MANY = 10000, LOG = 14 };
+	struct seq **s = calloc(MANY, sizeof(*s));
+	uint64_t before, rows = 0;
+
+	rig_close(&r);
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 4ull << 30);
+	for (uint32_t i = 0; i < MANY; i++) {
+		s[i] = seq_in(i % 2 ? i : i % 16, PRIO_NORMAL, 64);
+		append(s[i], 1 + i % 40);
+		if (i % 4 == 0) {
+			generate(s[i], 4);
+			seq_credit(s[i], 4);
+		}
+	}
+	/* queueing one costs a path through a heap or two */
+	assert_in_range(sched_visits(r.e), 1, (uint64_t)MANY * 8 * LOG);
+	r.e->chunk = 32;
+	for (int step = 0; step < 200; step++) {
+		struct event ev[64];
+
+		before = sched_visits(r.e);
+		assert_true(engine_step(r.e, 0) > 0);
+		/* of at most so many sequences: into a queue and out, two heaps each */
+		assert_in_range(sched_visits(r.e) - before, 1, (uint64_t)(256 + 32) * 12 * LOG);
+		rows += sched_visits(r.e) - before;
+		while (engine_poll(r.e, ev, 64) > 0)
+			;
+	}
+	assert_in_range(rows, 1, 200ull * 32 * 12 * LOG);
+	for (int i = 0; i < MANY; i++)
+		seq_free(s[i]);
+	free(s);
+	assert_int_equal(r.e->n_ready + r.e->n_busy, 0);
+}
+
 static void closing_ends_everything(void **st)
 {
 	struct seq *s = seq_in(1, PRIO_GUARD, 500);
@@ -446,6 +484,7 @@ int main(void)
 	    T(paused_and_queued_jobs_can_be_cancelled),
 	    T(freeing_a_sequence_silences_it),
 	    T(two_models_take_turns),
+	    T(a_step_does_not_walk_over_those_who_wait),
 	    T(closing_ends_everything),
 	};
 
