@@ -69,3 +69,15 @@ void qrand_row(enum gtype type, uint64_t *seed, float rms, uint8_t *row, size_t 
 				 type == GT_F16 ? f32_half(f) : (uint16_t)(f32_bits(f) >> 16));
 	}
 }
+
+void qrand_spoil(enum gtype type, bool nan, uint8_t *row)
+{
+	float f = nan ? NAN : INFINITY;
+
+	if (type == GT_F32)
+		put_le32(row, f32_bits(f));
+	else if (type == GT_BF16)
+		put_le16(row, (uint16_t)(f32_bits(f) >> 16));
+	else
+		put_le16(row + (type == GT_F16 ? 0 : at[type].d), f32_half(f));
+}
