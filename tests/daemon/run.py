@@ -55,6 +55,37 @@ def seeds_repeat_and_n_choices_all_end(r):
     need(all(c["finish_reason"] for c in body["choices"]), body)
 
 
+def an_answer_keeps_to_the_schema_it_was_asked_for(r):
+    def form(schema):
+        return {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}}
+    schema = {"type": "object", "properties": {
+        "mood": {"enum": ["glad", "sad"]}, "cats": {"type": "integer", "minimum": 0, "maximum": 9},
+        "names": {"type": "array", "items": {"type": "string", "maxLength": 8}, "maxItems": 2}},
+        "required": ["mood", "cats", "names"], "additionalProperties": False}
+
+    def right(text):
+        v = json.loads(text)
+        need(list(v) == ["mood", "cats", "names"] and v["mood"] in ("glad", "sad") and v["cats"] in range(10), v)
+        need(len(v["names"]) <= 2 and all(isinstance(n, str) and len(n) <= 8 for n in v["names"]), v)
+    status, body = r.chat(response_format=form(schema), max_tokens=120, n=2, temperature=1)
+    need(status == 200, body)
+    for c in body["choices"]:
+        need(c["finish_reason"] == "stop", c)
+        right(c["message"]["content"])
+    o = r.stream(response_format=form(schema), max_tokens=120)
+    need(o["done"] and o["finish"] == "stop" and o["receipt"], o)
+    right(o["text"])
+    status, body = r.chat(response_format={"type": "json_object"}, max_tokens=60, temperature=1)
+    need(status == 200 and body["choices"][0]["message"]["content"].startswith("{"), body)
+    status, body = r.chat(response_format=form({"type": "object", "properties": {"secret": {"oneOf": []}}}))
+    need(status == 400 and body["error"]["code"] == "unsupported_parameter", body)
+    need("'oneOf'" in body["error"]["message"] and "/properties/[0]/oneOf" in body["error"]["message"], body)
+    need("secret" not in json.dumps(body), body)
+    schema["description"] = FORBIDDEN
+    status, body = r.chat(response_format=form(schema))
+    need(status == 400 and body["error"]["code"] == "content_filter", body)
+
+
 def a_conversation_that_the_assistant_ends_is_answered(r):
     old = r.role_pid("engine")
     for last in ("Once upon", "On\u200bce up\u200bon"):
@@ -219,6 +250,11 @@ def a_canary_in_every_field_is_found_nowhere(r):
             "messages": [{"role": "user", "content": "Hello " + canary, "name": canary}]}
     r.request("POST", "/v1/chat/completions?" + canary, body, headers={"X-" + canary: canary, "User-Agent": canary, "traceparent": canary})
     body["model"] = "starter"
+    for kind in ("enum", canary):
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": canary, "schema": {
+            "title": canary, kind: [canary], "type": "string"}}}
+        r.request("POST", "/v1/chat/completions", body)
+    del body["response_format"]
     r.request("POST", "/v1/chat/completions", body, headers={"X-" + canary: canary, "User-Agent": canary})
     r.request("GET", "/" + canary, key=canary)
     r.request("GET", "/v1/receipts/" + canary)
@@ -289,7 +325,7 @@ def after_a_clean_stop_any_flipped_byte_is_named(r):
 STORIES = [
     an_allowed_prompt_gets_an_answer_and_a_receipt_that_checks, a_forbidden_prompt_is_refused_plain_and_streamed,
     a_stream_ends_with_receipt_directly_above_done, seeds_repeat_and_n_choices_all_end,
-    a_conversation_that_the_assistant_ends_is_answered, models_and_unknown_paths_are_answered,
+    an_answer_keeps_to_the_schema_it_was_asked_for, a_conversation_that_the_assistant_ends_is_answered, models_and_unknown_paths_are_answered,
     unknown_keys_and_models_are_refused, an_overlong_prompt_is_refused_whole, an_enrolment_code_works_once,
     one_officer_alone_cannot_vet, a_client_that_leaves_is_recorded_as_cancelled, suspension_stops_running_streams_within_a_second,
     a_bad_reload_keeps_the_old_and_a_good_one_is_taken, a_canary_in_every_field_is_found_nowhere, two_hundred_streams_finish,
