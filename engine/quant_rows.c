@@ -15,6 +15,39 @@ static inline int nearest(float v, int lo, int hi)
 	return (int)(v - (float)lo + 0.5f) + lo;
 }
 
+/* Four at once: where the search spends its time, compilers see no vectors by themselves, because
+ * sums would change their order. */
+typedef float f4 __attribute__((vector_size(16)));
+typedef int i4 __attribute__((vector_size(16)));
+
+static inline f4 load4(const float *x)
+{
+	f4 v;
+
+	memcpy(&v, x, sizeof(v));
+	return v;
+}
+
+static inline f4 all4(float f)
+{
+	return (f4){f, f, f, f};
+}
+
+/* nearest() of each, as floats. */
+static inline f4 nearest4(f4 v, float lo, float hi)
+{
+	f4 a = all4(lo), b = all4(hi);
+	i4 m = v<a, n = v> b;
+
+	v = (f4)(((i4)a & m) | ((i4)b & n) | ((i4)v & ~(m | n)));
+	return __builtin_convertvector(__builtin_convertvector(v - a + 0.5f, i4), f4) + a;
+}
+
+static inline float sum4(f4 v)
+{
+	return (v[0] + v[1]) + (v[2] + v[3]);
+}
+
 static float largest(const float *x, int n)
 {
 	float big = 0;
@@ -41,14 +74,18 @@ static float fit_scale(const float *x, int n, int m)
 		/* the largest weight at either end of the range, and around it */
 		float at = step < 0 ? -(float)m - 0.1f * (float)(step + 9)
 				    : (float)(m - 1) + 0.1f * (float)(step - 10);
-		float id = at / big, xl = 0, ll = 0;
+		f4 xl4 = {0}, ll4 = {0};
+		float xl, ll;
 
-		for (int i = 0; i < n; i++) {
-			float l = (float)nearest(x[i] * id, -m, m - 1);
+		for (int i = 0; i < n; i += 4) {
+			f4 v = load4(x + i);
+			f4 l = nearest4(v * all4(at / big), (float)-m, (float)(m - 1));
 
-			xl += x[i] * l;
-			ll += l * l;
+			xl4 += v * l;
+			ll4 += l * l;
 		}
+		xl = sum4(xl4);
+		ll = sum4(ll4);
 		if (ll > 0 && xl * xl > best * ll) {
 			best = xl * xl / ll;
 			d = xl / ll;
@@ -69,16 +106,19 @@ static void put_q8_0(const float *x, uint8_t *p)
 		p[2 + i] = (uint8_t)nearest(x[i] * id, -127, 127);
 }
 
-static float q4_0_error(const float *x, float d)
+/* Sum of (x - d l)^2, l of -m .. m - 1. */
+static float error(const float *x, float d, int n, int m)
 {
-	float id = inverse(d), sum = 0;
+	float id = inverse(d);
+	f4 sum = {0};
 
-	for (int i = 0; i < 32; i++) {
-		float e = x[i] - d * (float)nearest(x[i] * id, -8, 7);
+	for (int i = 0; i < n; i += 4) {
+		f4 v = load4(x + i);
+		f4 e = v - all4(d) * nearest4(v * all4(id), (float)-m, (float)(m - 1));
 
 		sum += e * e;
 	}
-	return sum;
+	return sum4(sum);
 }
 
 static void put_q4_0(const float *x, uint8_t *p)
@@ -88,7 +128,7 @@ static void put_q4_0(const float *x, uint8_t *p)
 	for (int k = 0; k < 2; k++) { /* the plain scale may still be the better one, rounded */
 		float plain = half_f32(f32_half(largest(x, 32) / (k ? 7 : -8)));
 
-		if (q4_0_error(x, plain) < q4_0_error(x, d))
+		if (error(x, plain, 32, 8) < error(x, d, 32, 8))
 			d = plain;
 	}
 	id = inverse(d);
@@ -100,26 +140,14 @@ static void put_q4_0(const float *x, uint8_t *p)
 
 /* ---- Q6_K ---- */
 
-static float q6_error(const float *x, float scale)
-{
-	float id = inverse(scale), sum = 0;
-
-	for (int i = 0; i < 16; i++) {
-		float e = x[i] - scale * (float)nearest(x[i] * id, -32, 31);
-
-		sum += e * e;
-	}
-	return sum;
-}
-
 /* The number next to `at` for which d times it is the best scale. */
 static int q6_scale(const float *x, float d, int at)
 {
-	float least = q6_error(x, d * (float)at);
+	float least = error(x, d * (float)at, 16, 32);
 	int best = at;
 
 	for (int s = at - 1; s <= at + 1; s += 2) {
-		float e = s < -128 || s > 127 ? least : q6_error(x, d * (float)s);
+		float e = s < -128 || s > 127 ? least : error(x, d * (float)s, 16, 32);
 
 		if (e < least) {
 			least = e;
@@ -164,21 +192,23 @@ static void put_q6_k(const float *x, uint8_t *p)
 
 static float q4_error(const float *x, const float *w, float scale, float min)
 {
-	float id = inverse(scale), sum = 0;
+	float id = inverse(scale);
+	f4 sum = {0};
 
-	for (int i = 0; i < 32; i++) {
-		float e = x[i] - (scale * (float)nearest((x[i] + min) * id, 0, 15) - min);
+	for (int i = 0; i < 32; i += 4) {
+		f4 v = load4(x + i), l = nearest4((v + all4(min)) * all4(id), 0, 15);
+		f4 e = v - (all4(scale) * l - all4(min));
 
-		sum += w[i] * e * e;
+		sum += load4(w + i) * e * e;
 	}
-	return sum;
+	return sum4(sum);
 }
 
 /* Scale and minimum (both >= 0) for which the sum of w (x - (scale l - min))^2 is least, l of
- * 0..15. sums: of w, of w x. */
+ * 0..15. */
 static void fit_affine(const float *x, const float *w, float *scale, float *min)
 {
-	float lo = 0, hi = 0, sum_w = 0, sum_x = 0, least;
+	float lo = 0, hi = 0, sum_w = 0, sum_x = 0, most = 0;
 
 	for (int i = 0; i < 32; i++) {
 		lo = x[i] < lo ? x[i] : lo;
@@ -190,18 +220,21 @@ static void fit_affine(const float *x, const float *w, float *scale, float *min)
 	*scale = (hi - lo) / 15;
 	if (hi - lo <= TINY)
 		return;
-	least = q4_error(x, w, *scale, *min);
 	for (int step = -10; step <= 10; step++) {
-		float id = (15 + 0.1f * (float)step) / (hi - lo), l1 = 0, l2 = 0, xl = 0, det, s, m,
-		      e;
+		float id = (15 + 0.1f * (float)step) / (hi - lo), l1, l2, xl, det, s, m;
+		f4 a1 = {0}, a2 = {0}, ax = {0};
 
-		for (int i = 0; i < 32; i++) {
-			float l = (float)nearest((x[i] - lo) * id, 0, 15);
+		for (int i = 0; i < 32; i += 4) {
+			f4 v = load4(x + i), l = nearest4((v - all4(lo)) * all4(id), 0, 15);
+			f4 wl = load4(w + i) * l;
 
-			l1 += w[i] * l;
-			l2 += w[i] * l * l;
-			xl += w[i] * l * x[i];
+			a1 += wl;
+			a2 += wl * l;
+			ax += wl * v;
 		}
+		l1 = sum4(a1);
+		l2 = sum4(a2);
+		xl = sum4(ax);
 		det = sum_w * l2 - l1 * l1;
 		if (!(det > 0))
 			continue;
@@ -211,8 +244,9 @@ static void fit_affine(const float *x, const float *w, float *scale, float *min)
 			m = 0;
 			s = xl / l2;
 		}
-		if (s > 0 && (e = q4_error(x, w, s, m)) < least) {
-			least = e;
+		/* the error of the fit is the sum of w x^2 less this */
+		if (s > 0 && s * xl - m * sum_x > most) {
+			most = s * xl - m * sum_x;
 			*scale = s;
 			*min = m;
 		}
@@ -301,7 +335,7 @@ static void q4_search(const float *x, struct q4_k *b)
 		b->mn[g] = nearest(min[g] * inverse(b->dmin), 0, 63);
 	}
 	least = q4_best(x, w, b);
-	for (int round = 0; round < 3; round++) {
+	for (int round = 0; round < 2; round++) {
 		struct q4_k next = *b;
 		float e;
 

@@ -355,6 +355,35 @@ static void results_do_not_depend_on_threads(void **st)
 	buf_free(&file[1]);
 }
 
+static void every_fault_is_reported(void **st)
+{
+#ifdef SP_FAULT
+	struct shape s = deep;
+	unsigned n = 0;
+	bool fired;
+	int fd;
+
+	s.layers = 1;
+	fd = random_model(&s, 1, NULL);
+	do {
+		struct err err = {0};
+		int out;
+
+		fault_arm("*", ++n, false, 0);
+		out = quantise(dup(fd), "Q4_0", false, NULL, &err);
+		fired = fault_fired();
+		fault_disarm();
+		assert_true(fired ? out < 0 && err.text[0] : out >= 0);
+		if (out >= 0)
+			close(out);
+	} while (fired);
+	assert_true(n > 5);
+	close(fd);
+#else
+	skip();
+#endif
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +395,7 @@ int main(void)
 	    cmocka_unit_test(what_cannot_be_done_well_is_refused),
 	    cmocka_unit_test(it_can_be_cancelled),
 	    cmocka_unit_test(results_do_not_depend_on_threads),
+	    cmocka_unit_test(every_fault_is_reported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
