@@ -170,9 +170,18 @@ static void apply_hook(struct job *j, float *logits)
 		return;
 	memset(j->allow, 0xff, (n / 64 + 1) * sizeof(*j->allow));
 	j->hook(j->hook_arg, j->tokens, j->n_tokens, j->allow);
-	for (uint32_t i = 0; i < n; i++)
-		if (!(j->allow[i / 64] >> (i % 64) & 1))
-			logits[i] = -INFINITY;
+	for (uint32_t from = 0; from < n; from += 64) { /* most words allow all or nothing */
+		uint64_t off = ~j->allow[from / 64];
+		uint32_t most = n - from < 64 ? n - from : 64;
+
+		if (off == UINT64_MAX)
+			for (uint32_t i = 0; i < most; i++)
+				logits[from + i] = -INFINITY;
+		else
+			for (; off; off &= off - 1)
+				if ((uint32_t)__builtin_ctzll(off) < most)
+					logits[from + (uint32_t)__builtin_ctzll(off)] = -INFINITY;
+	}
 }
 
 struct draws {

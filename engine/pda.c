@@ -2,32 +2,24 @@
  * Every thread that lives can be brought to a whole value (the height of a part is asked before it
  * is entered), so cutting a set at THREADS loses answers but never leads into a dead end. A
  * thread's first successor always has room. */
-#include "schema_priv.h"
-
-struct out {
-	struct pda *p;
-	struct thr *t;
-	uint32_t n, room;
-};
-
-static uint32_t depth_of(const struct pda *p, uint32_t frame)
-{
-	return frame == NONE ? 0 : p->fr[frame].depth;
-}
+#include "pda_priv.h"
 
 /* Node id may begin inside this frame. */
-static bool fits(const struct pda *p, uint32_t frame, uint32_t id)
+bool pda_fits(const struct pda *p, uint32_t frame, uint32_t id)
 {
-	return depth_of(p, frame) + p->s->nodes[id].height <= SCHEMA_MAX_DEPTH;
+	return pda_depth(p, frame) + p->s->nodes[id].height <= SCHEMA_MAX_DEPTH;
 }
 
 static bool same_stack(const struct pda *p, uint32_t a, uint32_t b)
 {
 	while (a != b) {
-		const struct frame *x = p->fr + a, *y = p->fr + b;
+		const struct frame *x, *y;
 
-		if (a == NONE || b == NONE || x->node != y->node || x->n != y->n ||
-		    x->depth != y->depth)
+		if (a == NONE || b == NONE)
+			return false;
+		x = p->fr + a;
+		y = p->fr + b;
+		if (x->node != y->node || x->n != y->n || x->depth != y->depth)
 			return false;
 		a = x->parent;
 		b = y->parent;
@@ -36,7 +28,7 @@ static bool same_stack(const struct pda *p, uint32_t a, uint32_t b)
 }
 
 /* False: such a thread is there already, or there is no room for one more. */
-static bool emit(struct out *o, struct thr t)
+bool pda_emit(struct out *o, struct thr t)
 {
 	for (uint32_t i = 0; i < o->n; i++) {
 		const struct thr *u = &o->t[i];
@@ -57,21 +49,16 @@ static uint32_t push(struct pda *p, uint32_t parent, uint32_t node, uint32_t n)
 {
 	if (p->n_fr == p->cap_fr)
 		return NONE;
-	p->fr[p->n_fr] = (struct frame){parent, node, n, depth_of(p, parent) + 1};
+	p->fr[p->n_fr] = (struct frame){parent, node, n, pda_depth(p, parent) + 1};
 	return p->n_fr++;
 }
 
 /* The same frame with another n. */
-static uint32_t renew(struct pda *p, uint32_t frame, uint32_t n)
+uint32_t pda_renew(struct pda *p, uint32_t frame, uint32_t n)
 {
 	const struct frame f = p->fr[frame];
 
 	return f.n == n ? frame : push(p, f.parent, f.node, n);
-}
-
-static struct thr after(uint32_t frame)
-{
-	return (struct thr){.frame = frame, .mode = frame == NONE ? PM_END : PM_AFTER, .s = 1};
 }
 
 /* ---- literals ---- */
@@ -81,15 +68,12 @@ static const char *lit_text(const struct schema *s, struct lit l)
 	return s->blob.p + l.off;
 }
 
-/* Of a sorted range that agrees in `at` bytes: the part whose next byte is c. key(i): the i-th. */
-typedef struct lit (*lit_at)(const struct schema *s, const struct node *d, uint32_t i);
-
-static struct lit enum_at(const struct schema *s, const struct node *d, uint32_t i)
+struct lit pda_enum_at(const struct schema *s, const struct node *d, uint32_t i)
 {
 	return s->lits[d->first + i];
 }
 
-static struct lit key_at(const struct schema *s, const struct node *d, uint32_t i)
+struct lit pda_key_at(const struct schema *s, const struct node *d, uint32_t i)
 {
 	return s->props[d->first + s->order[d->first + i]].key;
 }
@@ -110,8 +94,7 @@ static uint32_t lower(const struct schema *s, const struct node *d, lit_at key, 
 	return lo;
 }
 
-static bool narrow(const struct schema *s, const struct node *d, lit_at key, struct thr *t,
-		   uint8_t c)
+bool pda_narrow(const struct schema *s, const struct node *d, lit_at key, struct thr *t, uint8_t c)
 {
 	t->a = lower(s, d, key, t->a, t->b, t->x, c);
 	t->b = lower(s, d, key, t->a, t->b, t->x, c + 1);
@@ -126,7 +109,7 @@ static void leaf_start(struct out *o, uint32_t frame, uint32_t id, uint8_t c)
 	const struct node *d = &o->p->s->nodes[id];
 	struct thr t = {.frame = frame, .node = id};
 
-	if (!fits(o->p, frame, id))
+	if (!pda_fits(o->p, frame, id))
 		return;
 	switch (d->kind) {
 	case NK_OBJECT:
@@ -137,35 +120,35 @@ static void leaf_start(struct out *o, uint32_t frame, uint32_t id, uint8_t c)
 		t.mode = d->kind == NK_OBJECT ? PM_OBJ_FIRST : PM_ARR_FIRST;
 		t.node = 0;
 		t.s = 1;
-		if (t.frame != NONE && !emit(o, t))
+		if (t.frame != NONE && !pda_emit(o, t))
 			o->p->n_fr--; /* nobody keeps it */
 		return;
 	case NK_STRING:
 		t.mode = d->dfa ? PM_DFA : PM_STR;
 		t.a = d->dfa ? dfa_start(d->dfa) : 0;
 		if (c == '"')
-			emit(o, t);
+			pda_emit(o, t);
 		return;
 	case NK_NUMBER:
 	case NK_INTEGER:
 		t.mode = PM_NUM;
 		if (num_step(&t, c, d->kind == NK_INTEGER))
-			emit(o, t);
+			pda_emit(o, t);
 		return;
 	case NK_FIXED:
 		t.mode = PM_FIX;
 		if (fix_step(d, &t, c))
-			emit(o, t);
+			pda_emit(o, t);
 		return;
 	default:
 		t.mode = PM_LIT;
 		t.b = d->n;
-		if (narrow(o->p->s, d, enum_at, &t, c))
-			emit(o, t);
+		if (pda_narrow(o->p->s, d, pda_enum_at, &t, c))
+			pda_emit(o, t);
 	}
 }
 
-static void value_start(struct out *o, uint32_t frame, uint32_t id, uint8_t c)
+void pda_value(struct out *o, uint32_t frame, uint32_t id, uint8_t c)
 {
 	const struct schema *s = o->p->s;
 	const struct node *d = &s->nodes[id];
@@ -178,193 +161,6 @@ static void value_start(struct out *o, uint32_t frame, uint32_t id, uint8_t c)
 		leaf_start(o, frame, s->leaves[d->first + i], c);
 }
 
-/* ---- objects ---- */
-
-/* Of the properties that may come now, one whose key lies in the sorted range can be entered. */
-static bool key_open(const struct pda *p, uint32_t frame, uint32_t lo, uint32_t hi)
-{
-	const struct frame *f = &p->fr[frame];
-	const struct node *d = &p->s->nodes[f->node];
-	const struct prop *props;
-	uint32_t last;
-
-	if (f->n >= d->n)
-		return false;
-	props = p->s->props + d->first;
-	last = props[f->n].req == NONE ? d->n - 1 : props[f->n].req;
-	if (hi - lo < last - f->n) {
-		for (uint32_t i = lo; i < hi; i++) {
-			uint32_t k = p->s->order[d->first + i];
-
-			if (k >= f->n && k <= last && fits(p, frame, props[k].value))
-				return true;
-		}
-		return false;
-	}
-	for (uint32_t k = f->n; k <= last; k++)
-		if (props[k].pos >= lo && props[k].pos < hi && fits(p, frame, props[k].value))
-			return true;
-	return false;
-}
-
-static bool none_required(const struct pda *p, uint32_t frame)
-{
-	const struct frame *f = &p->fr[frame];
-	const struct node *d = &p->s->nodes[f->node];
-
-	return f->n >= d->n || p->s->props[d->first + f->n].req == NONE;
-}
-
-/* A member that no property names may come. */
-static bool other_open(const struct pda *p, uint32_t frame)
-{
-	const struct node *d = &p->s->nodes[p->fr[frame].node];
-
-	return d->value != NONE && none_required(p, frame) && fits(p, frame, d->value);
-}
-
-static void key_start(struct out *o, uint32_t frame)
-{
-	const struct node *d = &o->p->s->nodes[o->p->fr[frame].node];
-	struct thr t = {.frame = frame, .mode = PM_KEY, .x = 1, .b = d->n};
-
-	if (key_open(o->p, frame, 0, d->n))
-		emit(o, t);
-	t.mode = PM_KEYSTR;
-	t.x = d->n ? 1 : 0;
-	if (other_open(o->p, frame))
-		emit(o, t);
-}
-
-static void key_step(struct out *o, struct thr t, uint8_t c)
-{
-	const struct schema *s = o->p->s;
-	const struct node *d = &s->nodes[o->p->fr[t.frame].node];
-	uint32_t k;
-
-	if (!narrow(s, d, key_at, &t, c) || !key_open(o->p, t.frame, t.a, t.b))
-		return;
-	if (t.x < key_at(s, d, t.a).n) {
-		emit(o, t);
-		return;
-	}
-	k = s->order[d->first + t.a];
-	t = (struct thr){.frame = renew(o->p, t.frame, k + 1),
-			 .node = s->props[d->first + k].value,
-			 .mode = PM_VALUE,
-			 .s = 1};
-	if (t.frame != NONE)
-		emit(o, t);
-}
-
-/* A key of the model's own: written without escapes, so that bytes tell whether it is a property's.
- */
-static void keystr_step(struct out *o, struct thr t, uint8_t c)
-{
-	const struct schema *s = o->p->s;
-	const struct node *d = &s->nodes[o->p->fr[t.frame].node];
-	bool close = c == '"' && t.s == STR_CLEAN;
-	uint16_t x = 0;
-
-	if (t.a < t.b && !narrow(s, d, key_at, &t, c)) {
-		t.a = t.b = 0;
-		t.x = 0;
-	}
-	if (close) {
-		if (t.a < t.b)
-			return; /* a property's name */
-		t = (struct thr){.frame = renew(o->p, t.frame, d->n), .mode = PM_COLON};
-		if (t.frame != NONE)
-			emit(o, t);
-		return;
-	}
-	if (str_step(&t.s, &x, c, false) >= 0)
-		emit(o, t);
-}
-
-static void obj_step(struct out *o, struct thr t, uint8_t c)
-{
-	if (c == ' ' && t.s) {
-		t.s = 0;
-		emit(o, t);
-	} else if (c == '"') {
-		key_start(o, t.frame);
-	} else if (c == '}' && t.mode == PM_OBJ_FIRST && none_required(o->p, t.frame)) {
-		emit(o, after(o->p->fr[t.frame].parent));
-	}
-}
-
-/* ---- arrays, and what follows a value ---- */
-
-static bool item_open(const struct pda *p, uint32_t frame)
-{
-	const struct frame *f = &p->fr[frame];
-	const struct node *d = &p->s->nodes[f->node];
-
-	return f->n < d->max && fits(p, frame, d->value);
-}
-
-/* Items begun, as far as it matters. */
-static uint32_t one_more(const struct pda *p, uint32_t frame)
-{
-	const struct frame *f = &p->fr[frame];
-	const struct node *d = &p->s->nodes[f->node];
-
-	return d->max == NONE && f->n >= d->min ? f->n : f->n + 1;
-}
-
-static void arr_first(struct out *o, struct thr t, uint8_t c)
-{
-	const struct node *d = &o->p->s->nodes[o->p->fr[t.frame].node];
-	uint32_t frame;
-
-	if (c == ' ' && t.s) {
-		t.s = 0;
-		emit(o, t);
-	} else if (c == ']') {
-		if (d->min == 0)
-			emit(o, after(o->p->fr[t.frame].parent));
-	} else if (item_open(o->p, t.frame)) {
-		frame = renew(o->p, t.frame, one_more(o->p, t.frame));
-		if (frame != NONE)
-			value_start(o, frame, d->value, c);
-	}
-}
-
-static bool can_close(const struct pda *p, uint32_t frame)
-{
-	const struct frame *f = &p->fr[frame];
-	const struct node *d = &p->s->nodes[f->node];
-
-	return d->kind == NK_OBJECT ? none_required(p, frame) : f->n >= d->min;
-}
-
-static void after_step(struct out *o, struct thr t, uint8_t c)
-{
-	const struct frame *f = &o->p->fr[t.frame];
-	const struct node *d = &o->p->s->nodes[f->node];
-	bool object = d->kind == NK_OBJECT;
-
-	if (c == (object ? '}' : ']')) {
-		if (can_close(o->p, t.frame))
-			emit(o, after(f->parent));
-	} else if (c == ' ' && t.mode == PM_AFTER && can_close(o->p, t.frame)) {
-		t.mode = PM_CLOSE;
-		emit(o, t);
-	} else if (c == ',' && t.mode == PM_AFTER && object) {
-		t.mode = PM_OBJ_NEXT;
-		if (key_open(o->p, t.frame, 0, d->n) || other_open(o->p, t.frame))
-			emit(o, t);
-	} else if (c == ',' && t.mode == PM_AFTER && item_open(o->p, t.frame)) {
-		t = (struct thr){.frame = renew(o->p, t.frame, one_more(o->p, t.frame)),
-				 .node = d->value,
-				 .mode = PM_VALUE,
-				 .s = 1};
-		if (t.frame != NONE)
-			emit(o, t);
-	}
-}
-
 /* ---- strings and numbers ---- */
 
 static void str_thread(struct out *o, struct thr t, uint8_t c)
@@ -374,7 +170,7 @@ static void str_thread(struct out *o, struct thr t, uint8_t c)
 
 	if (c == '"' && t.s == STR_CLEAN) {
 		if (t.a >= d->min)
-			emit(o, after(t.frame));
+			pda_emit(o, after(t.frame));
 		return;
 	}
 	began = str_step(&t.s, &t.x, c, true);
@@ -382,7 +178,7 @@ static void str_thread(struct out *o, struct thr t, uint8_t c)
 		return;
 	if (began && (d->max != NONE || t.a < d->min))
 		t.a++;
-	emit(o, t);
+	pda_emit(o, t);
 }
 
 static void dfa_thread(struct out *o, struct thr t, uint8_t c)
@@ -391,12 +187,12 @@ static void dfa_thread(struct out *o, struct thr t, uint8_t c)
 
 	if (c == '"') {
 		if (dfa_accepts(d, t.a))
-			emit(o, after(t.frame));
+			pda_emit(o, after(t.frame));
 		return;
 	}
 	t.a = dfa_next(d, t.a, c);
 	if (t.a != NONE)
-		emit(o, t);
+		pda_emit(o, t);
 }
 
 /* The value of t may end before the next byte. */
@@ -410,7 +206,7 @@ static bool may_end(const struct pda *p, const struct thr *t)
 	case PM_FIX:
 		return fix_done(d, t);
 	case PM_LIT:
-		return enum_at(p->s, d, t->a).n == t->x;
+		return pda_enum_at(p->s, d, t->a).n == t->x;
 	default:
 		return false;
 	}
@@ -424,12 +220,12 @@ static void open_ended(struct out *o, struct thr t, uint8_t c)
 	struct thr on = t;
 	bool goes_on = t.mode == PM_NUM	  ? num_step(&on, c, d->kind == NK_INTEGER)
 		       : t.mode == PM_FIX ? fix_step(d, &on, c)
-					  : narrow(s, d, enum_at, &on, c);
+					  : pda_narrow(s, d, pda_enum_at, &on, c);
 
 	if (goes_on)
-		emit(o, on);
+		pda_emit(o, on);
 	if (may_end(o->p, &t) && t.frame != NONE)
-		after_step(o, after(t.frame), c);
+		pda_after_step(o, after(t.frame), c);
 }
 
 /* ---- one byte ---- */
@@ -440,9 +236,9 @@ static void step(struct out *o, struct thr t, uint8_t c)
 	case PM_VALUE:
 		if (c == ' ' && t.s) {
 			t.s = 0;
-			emit(o, t);
+			pda_emit(o, t);
 		} else {
-			value_start(o, t.frame, t.node, c);
+			pda_value(o, t.frame, t.node, c);
 		}
 		return;
 	case PM_STR:
@@ -458,27 +254,28 @@ static void step(struct out *o, struct thr t, uint8_t c)
 		return;
 	case PM_OBJ_FIRST:
 	case PM_OBJ_NEXT:
-		obj_step(o, t, c);
+		pda_obj_step(o, t, c);
 		return;
 	case PM_KEY:
-		key_step(o, t, c);
+		pda_key_step(o, t, c);
 		return;
 	case PM_KEYSTR:
-		keystr_step(o, t, c);
+		pda_keystr_step(o, t, c);
 		return;
 	case PM_COLON:
 		if (c == ':')
-			emit(o, (struct thr){.frame = t.frame,
-					     .node = o->p->s->nodes[o->p->fr[t.frame].node].value,
-					     .mode = PM_VALUE,
-					     .s = 1});
+			pda_emit(o,
+				 (struct thr){.frame = t.frame,
+					      .node = o->p->s->nodes[o->p->fr[t.frame].node].value,
+					      .mode = PM_VALUE,
+					      .s = 1});
 		return;
 	case PM_AFTER:
 	case PM_CLOSE:
-		after_step(o, t, c);
+		pda_after_step(o, t, c);
 		return;
 	case PM_ARR_FIRST:
-		arr_first(o, t, c);
+		pda_arr_first(o, t, c);
 		return;
 	case PM_END:
 		return;

@@ -24,6 +24,7 @@ struct build {
 	uint32_t *alts; /* ANYOF: first and n point here until they are resolved */
 	uint32_t n_alts, cap_alts;
 	uint64_t work; /* left for patterns */
+	uint32_t visits; /* of nodes, in resolving alternatives */
 	struct span *re; /* patterns, one for each of s->dfas */
 	uint32_t cap_re;
 	struct err *err;

@@ -18,6 +18,9 @@ static int resolve(struct build *b, uint32_t id, uint32_t *mark, uint32_t *stack
 		uint32_t at = stack[--n];
 		const struct node *d = &s->nodes[at];
 
+		if (b->visits++ == SCHEMA_MAX_VISITS)
+			return refuse(b, E_RANGE, 0, "references that lead too far");
+
 		if (d->kind == NK_ANYOF) {
 			for (uint32_t i = d->n; i-- > 0;) {
 				uint32_t to = b->alts[d->first + i];

@@ -39,6 +39,7 @@ void json_put_text(struct span s, struct buf *out); /* with quotes */
 #define SCHEMA_MAX_PROPS 512u  /* of one object */
 #define SCHEMA_MAX_ENUM 1000u  /* of one list */
 #define SCHEMA_MAX_ALTS 32u    /* alternatives of one value, all nesting resolved */
+#define SCHEMA_MAX_VISITS (1u << 18) /* in resolving alternatives of alternatives */
 #define SCHEMA_MAX_LIT 16384u  /* bytes of one name or enum value, as JSON */
 #define SCHEMA_RE_WORK 8000000ull /* steps for all patterns of a schema */
 #define HEIGHT_NONE 255u       /* no finite value */
@@ -91,7 +92,7 @@ int lit_cmp(const struct schema *s, struct lit a, struct lit b);
 /* schema_limit.c: scaled bounds of a decimal number as JSON writes it; up: round up, else down;
  * *exact: nothing was rounded away. Beyond +-10^18 it is cut to that. */
 int64_t decimal_scaled(struct span num, unsigned frac, bool up, bool *exact);
-/* schema_re.c: *out NULL and E_UNSUPPORTED when this pattern is not understood or too large, or *work
+/* schema_dfa.c: *out NULL and E_UNSUPPORTED when this pattern is not understood or too large, or *work
  * (steps left for all patterns of a schema) is used up. why: static. */
 int dfa_pattern(struct span pattern, uint64_t *work, struct dfa **out, const char **why);
 /* schema_format.c: the pattern of a format; NULL = unknown. */
