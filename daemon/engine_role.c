@@ -321,10 +321,17 @@ static void on_odd(struct role *r, enum role_id who, uint16_t type, int code)
 		CH_SEND(ch, ODD, &m);
 }
 
+/* What the kernels ask the system for (AMX tiles) is refused inside the sandbox. */
+static int prepare(struct role *r, struct err *err)
+{
+	return *engine_kernel_paths() ? 0 : err_set(err, E_UNSUPPORTED, "no kernels for this CPU");
+}
+
 extern const struct role_ops engine_ops;
 const struct role_ops engine_ops = {
     .id = R_ENGINE,
     .tick_ms = 50,
+    .prepare = prepare,
     .start = start,
     .msg = on_msg,
     .peer = on_peer,

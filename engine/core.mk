@@ -3,7 +3,8 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/blocks.h engine/kern_port.h engine/kern_pack_portable.c engine/kern.c \
 	engine/kern_portable.c engine/kern_avx2.c engine/kern_avx2.h engine/d256.h \
 	engine/kern_avx2d.c engine/kern_avx2p.c engine/kern_avx512.h engine/kern_avx512.c \
-	engine/kern_avx512p.c engine/kern_avx512d.c engine/kern_avx512bf16.c engine/cells512.h \
+	engine/kern_avx512p.c engine/kern_avx512d.c engine/kern_avx512bf16.c engine/kern_amx.c \
+	engine/amx_mul.h engine/cells512.h \
 	engine/mul512.h engine/expand.h engine/expand.c \
 	engine/expand_avx2.c engine/sampler.h engine/sampler.c engine/pool.h engine/pool.c \
 	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/weights_pack.c \
@@ -21,7 +22,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c \
 	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
-ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_pack \
+ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_amx tests/unit/t_pack \
 	tests/unit/t_determinism tests/unit/t_prefix tests/unit/t_prefix_text tests/unit/t_prefix_random tests/unit/t_seq tests/unit/t_sched \
 	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
@@ -32,6 +33,9 @@ tests_unit_t_golden_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_sampler_SOURCES = tests/unit/t_sampler.c
 tests_unit_t_sampler_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_sampler_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_amx_SOURCES = tests/unit/t_amx.c
+tests_unit_t_amx_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_amx_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_kernels_SOURCES = tests/unit/t_kernels.c
 tests_unit_t_kernels_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_kernels_LDADD = $(ENGINE_TEST_LIBS)

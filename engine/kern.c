@@ -7,9 +7,7 @@
 /* Best first; a base behind those that name it. */
 static const struct kernels *const all[] = {
 #if defined(__x86_64__)
-    &kern_avx512bf16,
-    &kern_avx512,
-    &kern_avx2,
+    &kern_amx,	    &kern_avx512bf16, &kern_avx512, &kern_avx2,
 #endif
     &kern_portable,
 };
@@ -39,14 +37,17 @@ static void complete(struct kernels *to, const struct kernels *from)
 	TAKE(exp_sum);
 	TAKE(weigh);
 	TAKE(attn);
-	if (to->p_form == P_NONE) { /* class P is one thing: all or nothing */
+	if (to->p_form == P_NONE) { /* class P is of one form */
 		to->p_form = from->p_form;
-		to->exact = from->exact;
 		to->p_bytes = from->p_bytes;
-		to->p_form_x = from->p_form_x;
-		to->p_from_f32 = from->p_from_f32;
-		to->p_mul = from->p_mul;
-		memcpy(to->p_expand, from->p_expand, sizeof(to->p_expand));
+		to->exact = from->exact;
+	}
+	if (to->p_form == from->p_form) {
+		TAKE(p_form_x);
+		TAKE(p_from_f32);
+		TAKE(p_mul);
+		for (unsigned i = 0; i < PACK_KINDS; i++)
+			TAKE(p_expand[i]);
 	}
 	TAKE(d_form_x);
 	for (unsigned i = 0; i < PACK_KINDS; i++)

@@ -50,7 +50,9 @@ struct engine_stats {
 	const char *kernel_path; /* the chosen one; static string */
 };
 void engine_stats(const struct engine *e, struct engine_stats *out);
-/* Names of the kernel paths this build has and this CPU can run; NULL-terminated, static. */
+/* Names of the kernel paths this build has and this CPU can run; NULL-terminated, static. The first
+ * call asks the system for what they need (arch_prctl for AMX): make it before a system call filter
+ * is set. */
 const char *const *engine_kernel_paths(void);
 
 /* ---- models ---- */
