@@ -8,7 +8,7 @@ others used more than 0.1 CPU are marked; --quiet waits for a quiet machine and 
 The peer comes by npm into FOLDER/peer (nothing of it is in the repository); models that are missing in --models are
 made by `sallyport model synth`. --avx2 takes the other programs' kernels away: the peer's newer libraries are left out
 of a second copy, our kernel path is avx2. JSON goes to --json, the table of doc/bench.md to standard output
-(--table FILE prints it again from a JSON file)."""
+(--table FILE ... prints it again from JSON files, with --doc into that document)."""
 import argparse
 import json
 import os
@@ -158,9 +158,8 @@ def best_fa(peer, theirs, o):
     """The peer's better way of attention for this cell, by one run of each."""
     if o.fa != "best":
         return o.fa
-    got = {fa: value(peer.run(json.dumps(dict(theirs, fa=fa)))) for fa in ("on", "off")}
-    faster = max if "per_second" in peer.run(json.dumps(dict(theirs, fa="on"))) else min
-    return faster(got, key=got.get)
+    got = {fa: peer.run(json.dumps(dict(theirs, fa=fa))) for fa in ("on", "off")}
+    return (max if "per_second" in got["on"] else min)(got, key=lambda fa: value(got[fa]))
 
 
 def run_cell(name, ours, peer, o, bar):
@@ -233,22 +232,33 @@ def cpu_name():
 
 def table(doc):
     p = doc["peer"]
-    print("%s, %d CPUs, %d threads; our kernel path `%s`; peer node-llama-cpp %s (llama.cpp %s, %s), `%s`; %d runs each\n" % (
+    out = ["%s, %d CPUs, %d threads; our kernel path `%s`; peer node-llama-cpp %s (llama.cpp %s, %s), `%s`; %d runs each" % (
         doc["cpu"], doc["cpus"], doc["threads"], doc["kernel"], p["version"], p["release"].get("release", "?"), p["build"],
-        p["system"], doc["repeat"]))
-    print("| model | cell | ours | peer | ratio | bar | others' CPUs |")
-    print("|---|---|---|---|---|---|---|")
+        p["system"], doc["repeat"]), "", "| model | cell | ours | peer | ratio | bar | others' CPUs |", "|---|---|---|---|---|---|---|"]
     for m in doc["models"]:
         for r in m["rows"]:
             bar = "" if "bar" not in r else "%s %.2f %s" % (
                 ">=" if r["unit"] == "tokens/s" else "<=", r["bar"], "met" if r["met"] else "**missed**")
-            mark = "" if r["quiet"] else " (busy)"
-            print("| %s %s | %s | %.4g %s | %.4g | %.2f | %s | %.2f%s |" % (
-                m["shape"], m["types"], r["cell"], r["ours"], r["unit"], r["peer"], r["ratio"], bar, r["others_cpus"], mark))
+            out.append("| %s %s | %s | %.4g %s | %.4g | %.2f | %s | %.2f%s |" % (
+                m["shape"], m["types"], r["cell"], r["ours"], r["unit"], r["peer"], r["ratio"], bar, r["others_cpus"],
+                "" if r["quiet"] else " (busy)"))
+    out.append("")
     for m in doc["models"]:
-        print("\n%s %s: ready in %.2f s (peer %.2f s); memory %.1f GB/s, products %.0f GFLOP/s" % (
+        out.append("- %s %s: ready in %.2f s (peer %.2f s); memory %.1f GB/s, products %.0f GFLOP/s" % (
             m["shape"], m["types"], m["load_seconds"], m["peer_load_seconds"], m["rates"]["read_bytes_per_second"] / 1e9,
             m["rates"]["product_flops_per_second"] / 1e9))
+    return "\n".join(out) + "\n"
+
+
+def into_doc(path, docs):
+    """The tables between the two marks of doc/bench.md."""
+    with open(path) as f:
+        text = f.read()
+    head, rest = text.split("<!-- figures", 1)
+    mark, rest = rest.split("-->", 1)
+    tail = rest[rest.index("<!-- end of figures"):]
+    with open(path, "w") as f:
+        f.write(head + "<!-- figures" + mark + "-->\n" + "\n".join(map(table, docs)) + tail)
 
 
 def main():
@@ -266,17 +276,21 @@ def main():
     a.add_argument("--avx2", action="store_true")
     a.add_argument("--quiet", action="store_true", help="wait for a quiet machine, refuse any other")
     a.add_argument("--json", help="where the figures go")
-    a.add_argument("--table", help="only print the table of this JSON file")
+    a.add_argument("--table", nargs="+", help="only print the tables of these JSON files")
+    a.add_argument("--doc", help="with --table: put them into this file (doc/bench.md) instead")
     o = a.parse_args()
     if o.table:
-        with open(o.table) as f:
-            return table(json.load(f))
+        docs = []
+        for name in o.table:
+            with open(name) as f:
+                docs.append(json.load(f))
+        return into_doc(o.doc, docs) if o.doc else print("\n".join(map(table, docs)))
     os.makedirs(o.models, exist_ok=True)
     doc = dict(schema_version=1, cpu=cpu_name(), cpus=os.cpu_count(), threads=o.threads, repeat=o.repeat, models=[])
     folder = install(o)
     for part in o.set.split(","):
         run_model(o, *part.split(":"), folder, doc)
-    table(doc)
+    print(table(doc))
 
 
 if __name__ == "__main__":
