@@ -24,6 +24,7 @@ struct bench {
 	struct kv_class class;
 	struct kv_page ***seqs;
 	uint32_t n_seqs, pages;
+	bool p_attn; /* prompts in bf16 */
 };
 
 static double cpu_seconds(void)
@@ -112,7 +113,8 @@ static void open_bench(struct bench *b, uint32_t n, uint32_t tokens, uint32_t ro
 				       b->class.page_bytes - sizeof(*first));
 		}
 	}
-	b->f = (struct fwd){.k = &b->k, .in = &b->in, .w = &b->w, .n_rows = rows};
+	b->f =
+	    (struct fwd){.k = &b->k, .in = &b->in, .w = &b->w, .n_rows = rows, .p_attn = b->p_attn};
 	if (pool_open(1, &b->f.pool, NULL) < 0)
 		die("pool");
 	b->f.rows = must(calloc(rows, sizeof(*b->f.rows)));
@@ -208,8 +210,9 @@ static void prompt(struct bench *b, uint32_t rows, uint32_t depth)
 		t = cpu_seconds() - t;
 		best_store = t < best_store ? t : best_store;
 	}
-	printf("%s prompt %3u at %4u: %7.3f ms a layer, %5.1f GFLOPS; rope and store %5.3f ms\n",
-	       b->shape, rows, depth, best * 1e3, flop * 1e-9 / best, best_store * 1e3);
+	printf("%s prompt %3u at %4u: %7.3f ms a layer, %5.1f GFLOPS%s; rope and store %5.3f ms\n",
+	       b->shape, rows, depth, best * 1e3, flop * 1e-9 / best, b->p_attn ? " (bf16)" : "",
+	       best_store * 1e3);
 	close_bench(b);
 }
 
@@ -224,9 +227,13 @@ static void all(struct bench *b, enum kv_type type, double memory)
 		for (int n = 0; n < 3; n++)
 			if (depths[d] * seqs[n] <= 8192)
 				decode(b, seqs[n], depths[d], memory);
-	prompt(b, 64, 100);
-	prompt(b, 512, 0);
-	prompt(b, 512, 1536);
+	for (int p = 0; p < 1 + (b->k.p_form == P_BF16 && b->k.attn->panels); p++) {
+		b->p_attn = p;
+		prompt(b, 64, 100);
+		prompt(b, 512, 0);
+		prompt(b, 512, 1536);
+	}
+	b->p_attn = false;
 	kv_class_close(&b->class);
 }
 
@@ -253,6 +260,8 @@ int main(int argc, char **argv)
 	}
 	if (!*t || type == KV_TYPES)
 		die("unknown table or type");
+	if (kern_pick(NULL)->attn == *t)
+		b.k = *kern_pick(NULL);
 	b.k.attn = *t;
 	memory = read_rate();
 	printf("table %s, cache %s, one thread reads %.1f GB/s\n", (*t)->name, types[type], memory);

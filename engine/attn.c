@@ -6,6 +6,11 @@
  * order of operations whatever was computed beside it; whether one thread took a row's segments in
  * turn or several took one each makes no difference.
  *
+ * Class P with a table whose form is bf16: pages a row sees whole are multiplied in bf16 with fp32
+ * sums, through the table's p_mul; the page with the row's own token, of which it sees a part, in
+ * fp32 as all pages of class D. Which is which depends on the row's position alone. F32 models, F16
+ * models that are to be exact, and F32 caches stay with fp32.
+ *
  * Rows of one sequence go in runs: all their query heads of one KV head, the columns, share each
  * reading of a page. Where there are many, the page is first expanded to fp32; the kernels'
  * products give the same bits either way. */
@@ -44,6 +49,9 @@ struct work {
 	uint32_t end; /* keys its last row sees */
 	float *query, *block, *score;
 	struct sums all, seg;
+	const struct kernels *p; /* class P in bf16; NULL: fp32 */
+	uint16_t *panels, *p_query, *p_score;
+	size_t ldq, lds; /* numbers from column to column of p_query, p_score */
 };
 
 static uint32_t group_of(const struct model_info *in)
@@ -69,11 +77,39 @@ static size_t sums_floats(size_t cols, size_t dim)
 	return cols * (dim + 2);
 }
 
+static struct sums sums_at(float *p, size_t cols, size_t dim)
+{
+	return (struct sums){p, p + cols * dim, p + cols * dim + cols};
+}
+
+/* Lays a worker's memory out; returns the floats it takes. base NULL: only that. */
+static size_t carve(struct work *w, size_t cols, size_t dim, float *base)
+{
+	size_t ldq = p_stride((uint32_t)dim, 2), lds = p_stride(SEG_TOKENS, 2), at[9] = {0};
+	const size_t n[8] = {KV_TOKENS * dim,	     cols * SEG_TOKENS,	     cols * dim,
+			     sums_floats(cols, dim), sums_floats(cols, dim), KV_TOKENS * dim / 2,
+			     cols * ldq / 2 + 1,     cols * lds / 2};
+
+	for (int i = 0; i < 8; i++)
+		at[i + 1] = at[i] + ((n[i] + 15) & ~(size_t)15); /* whole lines */
+	if (!base)
+		return at[8];
+	w->block = base;
+	w->score = base + at[1];
+	w->query = base + at[2];
+	w->all = sums_at(base + at[3], cols, dim);
+	w->seg = sums_at(base + at[4], cols, dim);
+	w->panels = (uint16_t *)(void *)(base + at[5]);
+	w->p_query = (uint16_t *)(void *)(base + at[6]);
+	w->p_score = (uint16_t *)(void *)(base + at[7]);
+	w->ldq = ldq;
+	w->lds = lds;
+	return at[8];
+}
+
 size_t fwd_attention_scratch(const struct model_info *in)
 {
-	size_t c = max_cols(in), dim = in->head_dim;
-
-	return KV_TOKENS * dim + c * SEG_TOKENS + c * dim + 2 * sums_floats(c, dim) + 64;
+	return carve(NULL, max_cols(in), in->head_dim, NULL);
 }
 
 bool fwd_parts_open(struct fwd *f)
@@ -90,7 +126,8 @@ void fwd_runs(struct fwd *f)
 	for (uint32_t i = 0; i < f->n_rows;) {
 		uint32_t end = i;
 
-		while (end < f->n_rows && f->rows[end].seq == f->rows[i].seq)
+		while (end < f->n_rows && f->rows[end].seq == f->rows[i].seq &&
+		       f->rows[end].sampled == f->rows[i].sampled)
 			end++;
 		for (uint32_t last = f->rows[end - 1].pos; i < end; f->n_runs++) {
 			uint32_t n = end - i < most ? end - i : most;
@@ -99,11 +136,6 @@ void fwd_runs(struct fwd *f)
 			i += n;
 		}
 	}
-}
-
-static struct sums sums_at(float *p, size_t cols, size_t dim)
-{
-	return (struct sums){p, p + cols * dim, p + cols * dim + cols};
 }
 
 /* Keys a run's last row sees. */
@@ -144,27 +176,28 @@ static void work_open(struct work *w, const struct att_arg *a, uint32_t run, uin
 		      float *scratch)
 {
 	const struct model_info *in = a->f->in;
-	size_t c, dim = in->head_dim;
+	const struct fwd_row *row = &a->f->rows[a->f->runs[run].first];
+	size_t dim = in->head_dim;
 	float scale = (float)(1.4426950408889634 / sqrt((double)dim)); /* scores to base 2 */
 
 	*w = (struct work){.f = a->f,
 			   .run = &a->f->runs[run],
 			   .k = a->f->k->attn,
-			   .kv = a->f->rows[a->f->runs[run].first].kv,
+			   .kv = row->kv,
 			   .layer = a->layer,
 			   .head = head,
 			   .group = group_of(in),
 			   .dim = in->head_dim};
 	w->cols = w->run->n * w->group;
 	w->end = end_of(a->f, w->run);
-	c = w->cols;
-	w->block = scratch;
-	w->score = w->block + KV_TOKENS * dim;
-	w->query = w->score + c * SEG_TOKENS;
-	w->all = sums_at(w->query + c * dim, c, dim);
-	w->seg = sums_at(w->all.acc + sums_floats(c, dim), c, dim);
-	for (uint32_t i = 0; i < c; i++)
+	if (a->f->p_attn && !row->sampled && w->kv->type != KV_F32)
+		w->p = a->f->k;
+	carve(w, w->cols, dim, scratch);
+	for (uint32_t i = 0; i < w->cols; i++) {
 		w->k->scale(w->query + i * dim, a->f->q + column(w, i), scale, w->dim);
+		if (w->p)
+			w->p->p_form_x(w->query + i * dim, w->p_query + i * w->ldq, dim);
+	}
 }
 
 static struct kv_page *page_at(const struct work *w, uint32_t at)
@@ -190,21 +223,57 @@ static const void *after_v(const struct work *w, uint32_t at, uint32_t end)
 	return NULL;
 }
 
+/* The first row, from r on, that computes the page at `at` in bf16. */
+static uint32_t first_whole(const struct work *w, uint32_t r, uint32_t at)
+{
+	while (r < w->run->n && (!w->p || sees(w, r, at, KV_TOKENS) < KV_TOKENS))
+		r++;
+	return r;
+}
+
+/* Columns c.. of the page's scores in bf16; block: K in fp32. */
+static void p_scores(const struct work *w, const float *block, uint32_t c, uint32_t from)
+{
+	size_t panel = (size_t)w->dim * 16;
+
+	w->k->panels(block, w->dim, KV_TOKENS, w->panels);
+	for (uint32_t t = 0; t < KV_TOKENS; t += 32)
+		w->p->p_mul(w->panels + t / 16 * panel, 2 * panel, 2, w->dim,
+			    w->p_query + c * w->ldq, w->ldq, w->cols - c,
+			    w->score + (size_t)c * SEG_TOKENS + from + t, SEG_TOKENS, true);
+}
+
+static void p_values(const struct work *w, const struct sums *s, const float *block, uint32_t c,
+		     uint32_t from)
+{
+	size_t panel = (size_t)KV_TOKENS * 16;
+
+	w->k->panels(block, KV_TOKENS, w->dim, w->panels);
+	for (uint32_t j = 0; j < w->dim; j += 32)
+		w->p->p_mul(w->panels + j / 16 * panel, 2 * panel, 2, KV_TOKENS,
+			    w->p_score + c * w->lds + from, w->lds, w->cols - c,
+			    s->acc + (size_t)c * w->dim + j, w->dim, false);
+}
+
 /* Scores of the page at `at`, which is `from` tokens into its segment. */
 static void page_scores(const struct work *w, uint32_t at, uint32_t from, const void *ahead)
 {
 	const struct attn_type *t = &w->k->type[w->kv->type];
 	const void *k = kv_k(w->kv, page_at(w, at), w->layer, w->head);
-	uint32_t c = first_row(w, at) * w->group, n = w->cols - c;
+	uint32_t r = first_row(w, at), c = r * w->group;
+	uint32_t whole = first_whole(w, r, at) * w->group, n = whole - c;
 
-	if (n > WIDE && t->expand_k) {
+	if ((n > WIDE || whole < w->cols) && t->expand_k) {
 		t->expand_k(k, w->dim, w->block);
 		k = w->block;
 		ahead = NULL;
 		t = &w->k->type[KV_F32];
 	}
-	t->qk(k, w->dim, w->query + (size_t)c * w->dim, w->dim, n,
-	      w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, ahead);
+	if (n)
+		t->qk(k, w->dim, w->query + (size_t)c * w->dim, w->dim, n,
+		      w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, ahead);
+	if (whole < w->cols)
+		p_scores(w, k, whole, from);
 }
 
 /* Adds the page's V: for all columns what its first row sees, then for each row the rest, so that
@@ -214,18 +283,20 @@ static void page_values(const struct work *w, const struct sums *s, uint32_t at,
 {
 	const struct attn_type *t = &w->k->type[w->kv->type];
 	const void *v = kv_v(w->kv, page_at(w, at), w->layer, w->head);
-	uint32_t r = first_row(w, at), c = r * w->group, n = w->cols - c;
+	uint32_t r = first_row(w, at), whole = first_whole(w, r, at), c = r * w->group;
+	uint32_t n = whole * w->group - c;
 	uint32_t all = sees(w, r, at, KV_TOKENS), most = sees(w, w->run->n - 1, at, KV_TOKENS);
 
-	if (n > WIDE && t->expand_v) {
+	if ((n > WIDE || whole < w->run->n) && t->expand_v) {
 		t->expand_v(v, w->dim, most, w->block);
 		v = w->block;
 		ahead = NULL;
 		t = &w->k->type[KV_F32];
 	}
-	t->pv(v, w->dim, 0, all, w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, n,
-	      s->acc + (size_t)c * w->dim, w->dim, ahead);
-	for (r++; r < w->run->n && all < KV_TOKENS; r++) {
+	if (n)
+		t->pv(v, w->dim, 0, all, w->score + (size_t)c * SEG_TOKENS + from, SEG_TOKENS, n,
+		      s->acc + (size_t)c * w->dim, w->dim, ahead);
+	for (r++; r < whole && all < KV_TOKENS; r++) {
 		uint32_t mine = sees(w, r, at, KV_TOKENS);
 
 		c = r * w->group;
@@ -233,6 +304,19 @@ static void page_values(const struct work *w, const struct sums *s, uint32_t at,
 			t->pv(v, w->dim, all, mine, w->score + (size_t)c * SEG_TOKENS + from,
 			      SEG_TOKENS, w->group, s->acc + (size_t)c * w->dim, w->dim, NULL);
 	}
+	if (whole < w->run->n)
+		p_values(w, s, v, whole * w->group, from);
+}
+
+/* Scores of column c to powers, and those of whole pages to bf16. */
+static void column_powers(const struct work *w, const struct sums *s, uint32_t c, uint32_t at)
+{
+	float *score = w->score + (size_t)c * SEG_TOKENS;
+	uint32_t n = sees(w, c / w->group, at, SEG_TOKENS), whole = n - n % KV_TOKENS;
+
+	w->k->softmax(score, n, &s->max[c], &s->sum[c]);
+	if (w->p && whole)
+		w->p->p_form_x(score, w->p_score + c * w->lds, whole);
 }
 
 /* The segment at position `at`: sums of the columns that see some of it. */
@@ -244,8 +328,7 @@ static void segment(const struct work *w, const struct sums *s, uint32_t at)
 	for (uint32_t p = at; p < end; p += KV_TOKENS)
 		page_scores(w, p, p - at, after_k(w, at, p, end));
 	for (uint32_t c = c0; c < w->cols; c++)
-		w->k->softmax(w->score + (size_t)c * SEG_TOKENS,
-			      sees(w, c / w->group, at, SEG_TOKENS), &s->max[c], &s->sum[c]);
+		column_powers(w, s, c, at);
 	memset(s->acc + (size_t)c0 * w->dim, 0, (size_t)(w->cols - c0) * w->dim * sizeof(float));
 	for (uint32_t p = at; p < end; p += KV_TOKENS)
 		page_values(w, s, p, p - at, after_v(w, p, end));

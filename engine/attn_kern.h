@@ -53,6 +53,9 @@ struct attn_kernels {
 	/* acc = acc * a + more * b */
 	void (*merge)(float *acc, float a, const float *more, float b, unsigned n);
 	void (*scale)(float *out, const float *x, float by, unsigned n); /* out = x * by */
+	/* k rows of n floats (k even, n a multiple of 16) to n / 16 panels [k / 2][16][2] of bf16,
+	 * for p_mul of kernels.h. NULL: none. */
+	void (*panels)(const float *x, unsigned k, unsigned n, uint16_t *out);
 	/* Turns the pairs (2i, 2i + 1) of one head by the angles whose cosine and sine are
 	 * turn[2i], turn[2i + 1]. */
 	void (*rope)(float *h, const float *turn, unsigned dim);
@@ -66,8 +69,10 @@ extern const struct attn_kernels attn_avx2, attn_avx512;
 /* The usable tables, best first, NULL-terminated. Static. */
 const struct attn_kernels *const *attn_tables(void);
 
-/* attnk_portable.c: 32 numbers to Q8_0, q[i * step]; for the other tables' use. Returns the scale:
- * a half float; NaN when a number is not finite. */
-uint16_t attn_q8_0(const float *x, int8_t *q, size_t step);
+/* attnk_portable.c: store_k and store_v, for the other tables too. */
+void attn_store_k_f32(void *k, unsigned dim, unsigned t, const float *from);
+void attn_store_v_f32(void *v, unsigned dim, unsigned t, const float *from);
+void attn_store_k_q8_0(void *k, unsigned dim, unsigned t, const float *from);
+void attn_store_v_q8_0(void *v, unsigned dim, unsigned t, const float *from);
 
 #endif

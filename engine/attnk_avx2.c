@@ -352,37 +352,6 @@ PRODUCTS(KV_Q8_0, q8_0)
 HALVES(KV_F16, f16)
 HALVES(KV_BF16, bf16)
 
-static void store_k_f32(void *k, unsigned dim, unsigned t, const float *from)
-{
-	for (unsigned j = 0; j < dim; j++)
-		((float *)k)[(size_t)j * KV_TOKENS + t] = from[j];
-}
-
-static void store_v_f32(void *v, unsigned dim, unsigned t, const float *from)
-{
-	memcpy((float *)v + (size_t)t * dim, from, dim * sizeof(float));
-}
-
-INLINE void store_q8_0(uint8_t *block, unsigned dim, unsigned t, size_t at, size_t step,
-		       const float *from)
-{
-	for (unsigned j = 0; j < dim; j += KV_Q) {
-		uint16_t d = attn_q8_0(from + j, (int8_t *)block + at + j * step, step);
-
-		memcpy((uint8_t *)scales_of(block, dim, j) + (size_t)2 * t, &d, 2);
-	}
-}
-
-static void store_k_q8_0(void *k, unsigned dim, unsigned t, const float *from)
-{
-	store_q8_0(k, dim, t, t, KV_TOKENS, from);
-}
-
-static void store_v_q8_0(void *v, unsigned dim, unsigned t, const float *from)
-{
-	store_q8_0(v, dim, t, (size_t)t * dim, 1, from);
-}
-
 /* Lanes i < n all ones, n <= 8. */
 INLINE __m256i lanes(unsigned n)
 {
@@ -486,9 +455,10 @@ const struct attn_kernels attn_avx2 = {
     .name = "avx2",
     .usable = usable,
     .type = {[KV_F16] = TYPE(f16),
-	     [KV_F32] = {qk_f32, pv_f32, NULL, NULL, store_k_f32, store_v_f32},
+	     [KV_F32] = {qk_f32, pv_f32, NULL, NULL, attn_store_k_f32, attn_store_v_f32},
 	     [KV_BF16] = TYPE(bf16),
-	     [KV_Q8_0] = TYPE(q8_0)},
+	     [KV_Q8_0] = {qk_q8_0, pv_q8_0, expand_k_q8_0, expand_v_q8_0, attn_store_k_q8_0,
+			  attn_store_v_q8_0}},
     .softmax = softmax,
     .merge = merge,
     .scale = scale,

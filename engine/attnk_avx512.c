@@ -287,8 +287,8 @@ static void expand_v_q8_0(const void *v, unsigned dim, unsigned n, float *out)
 		}
 }
 
-/* fp32 to bf16, to nearest even; NaN stays NaN. */
-INLINE __m256i to_bf16(__m512 x)
+/* fp32 to bf16 in the low halves, to nearest even; NaN stays NaN. */
+INLINE __m512i round_bf16(__m512 x)
 {
 	__m512i u = _mm512_castps_si512(x);
 	__m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
@@ -296,8 +296,24 @@ INLINE __m256i to_bf16(__m512 x)
 	    _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
 	__m512i nan = _mm512_or_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(0x40));
 
-	r = _mm512_mask_mov_epi32(r, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), nan);
-	return _mm512_cvtepi32_epi16(r);
+	return _mm512_mask_mov_epi32(r, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), nan);
+}
+
+INLINE __m256i to_bf16(__m512 x)
+{
+	return _mm512_cvtepi32_epi16(round_bf16(x));
+}
+
+static void panels(const float *x, unsigned k, unsigned n, uint16_t *out)
+{
+	for (unsigned i = 0; i < n; i += 16)
+		for (unsigned j = 0; j < k; j += 2, out += 32) {
+			const float *at = x + (size_t)j * n + i;
+			__m512i even = round_bf16(_mm512_loadu_ps(at));
+			__m512i odd = round_bf16(_mm512_loadu_ps(at + n));
+
+			_mm512_storeu_si512(out, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+		}
 }
 
 /* A vector of half floats or bf16, [j * step]. */
@@ -358,37 +374,6 @@ PRODUCTS(KV_Q8_0, q8_0)
 	}
 HALVES(KV_F16, f16)
 HALVES(KV_BF16, bf16)
-
-static void store_k_f32(void *k, unsigned dim, unsigned t, const float *from)
-{
-	for (unsigned j = 0; j < dim; j++)
-		((float *)k)[(size_t)j * KV_TOKENS + t] = from[j];
-}
-
-static void store_v_f32(void *v, unsigned dim, unsigned t, const float *from)
-{
-	memcpy((float *)v + (size_t)t * dim, from, dim * sizeof(float));
-}
-
-INLINE void store_q8_0(uint8_t *block, unsigned dim, unsigned t, size_t at, size_t step,
-		       const float *from)
-{
-	for (unsigned j = 0; j < dim; j += KV_Q) {
-		uint16_t d = attn_q8_0(from + j, (int8_t *)block + at + j * step, step);
-
-		memcpy((uint8_t *)scales_of(block, dim, j) + (size_t)2 * t, &d, 2);
-	}
-}
-
-static void store_k_q8_0(void *k, unsigned dim, unsigned t, const float *from)
-{
-	store_q8_0(k, dim, t, t, KV_TOKENS, from);
-}
-
-static void store_v_q8_0(void *v, unsigned dim, unsigned t, const float *from)
-{
-	store_q8_0(v, dim, t, (size_t)t * dim, 1, from);
-}
 
 /* 2^x for x <= 0 or NaN, which stays; 0 below 2^-126. Coefficients of Cephes' exp2f. */
 INLINE __m512 exp2_16(__m512 x)
@@ -483,12 +468,14 @@ const struct attn_kernels attn_avx512 = {
     .name = "avx512",
     .usable = usable,
     .type = {[KV_F16] = TYPE(f16),
-	     [KV_F32] = {qk_f32, pv_f32, NULL, NULL, store_k_f32, store_v_f32},
+	     [KV_F32] = {qk_f32, pv_f32, NULL, NULL, attn_store_k_f32, attn_store_v_f32},
 	     [KV_BF16] = TYPE(bf16),
-	     [KV_Q8_0] = TYPE(q8_0)},
+	     [KV_Q8_0] = {qk_q8_0, pv_q8_0, expand_k_q8_0, expand_v_q8_0, attn_store_k_q8_0,
+			  attn_store_v_q8_0}},
     .softmax = softmax,
     .merge = merge,
     .scale = scale,
+    .panels = panels,
     .rope = rope,
 };
 #endif

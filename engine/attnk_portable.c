@@ -116,7 +116,8 @@ static uint16_t f32_bf16(float f)
 	return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-uint16_t attn_q8_0(const float *x, int8_t *q, size_t step)
+/* 32 numbers to Q8_0, q[i * step]; returns the scale, a half float: NaN when one is not finite. */
+static uint16_t to_q8_0(const float *x, int8_t *q, size_t step)
 {
 	float most = 0, bad = 0, d, by;
 	uint16_t half;
@@ -145,7 +146,7 @@ static inline void store(enum kv_type type, void *block, unsigned dim, unsigned 
 		uint16_t *scales = (uint16_t *)(void *)((uint8_t *)block + (size_t)dim * KV_TOKENS);
 
 		for (unsigned j = 0; j < dim; j += KV_Q)
-			scales[j / KV_Q * KV_TOKENS + t] = attn_q8_0(from + j, q + j * step, step);
+			scales[j / KV_Q * KV_TOKENS + t] = to_q8_0(from + j, q + j * step, step);
 		return;
 	}
 	for (unsigned j = 0; j < dim; j++) {
@@ -178,15 +179,21 @@ static inline void store(enum kv_type type, void *block, unsigned dim, unsigned 
 	static void expand_v_##suffix(const void *v, unsigned dim, unsigned n, float *out)         \
 	{                                                                                          \
 		expand_v(T, v, dim, n, out);                                                       \
-	}                                                                                          \
-	static void store_k_##suffix(void *k, unsigned dim, unsigned t, const float *from)         \
+	}
+
+#define STORES(T, suffix, scope)                                                                   \
+	scope void attn_store_k_##suffix(void *k, unsigned dim, unsigned t, const float *from)     \
 	{                                                                                          \
 		store(T, k, dim, t, t, KV_TOKENS, from);                                           \
 	}                                                                                          \
-	static void store_v_##suffix(void *v, unsigned dim, unsigned t, const float *from)         \
+	scope void attn_store_v_##suffix(void *v, unsigned dim, unsigned t, const float *from)     \
 	{                                                                                          \
 		store(T, v, dim, t, (size_t)t *dim, 1, from);                                      \
 	}
+STORES(KV_F16, f16, static)
+STORES(KV_F32, f32, )
+STORES(KV_BF16, bf16, static)
+STORES(KV_Q8_0, q8_0, )
 OF_TYPE(KV_F16, f16)
 OF_TYPE(KV_F32, f32)
 OF_TYPE(KV_BF16, bf16)
@@ -231,8 +238,8 @@ static void rope(float *h, const float *turn, unsigned dim)
 
 #define TYPE(suffix)                                                                               \
 	{                                                                                          \
-		qk_##suffix, pv_##suffix, expand_k_##suffix, expand_v_##suffix, store_k_##suffix,  \
-		    store_v_##suffix                                                               \
+		qk_##suffix, pv_##suffix, expand_k_##suffix, expand_v_##suffix,                    \
+		    attn_store_k_##suffix, attn_store_v_##suffix                                   \
 	}
 
 const struct attn_kernels attn_portable = {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn_kern.h"
 #include "fault.h"
 #include "mutant.h"
 #include "num.h"
@@ -79,6 +80,8 @@ int fwd_open(struct fwd *f, const struct kernels *k, struct pool *pool,
 	rc = mm_open(&f->mm, k, pool, widest(info), f->max_rows, fast_f16 || !has_f16(w), err);
 	if (rc < 0)
 		return rc;
+	f->p_attn = k->p_form == P_BF16 && f->mm.exact == k && k->attn->panels &&
+		    info->head_dim % 32 == 0 && w->layers[0].k.type != GT_F32;
 	all += 16 * 16 + work * threads;
 	f->rows = calloc(f->max_rows, sizeof(*f->rows));
 	f->runs = calloc(f->max_rows, sizeof(*f->runs));

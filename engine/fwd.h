@@ -37,6 +37,7 @@ struct fwd {
 	struct mm_space mm;
 	float **scratch; /* per worker, for attention */
 	float *parts;	 /* attn.c: of segments */
+	bool p_attn;	 /* class P may take bf16 in attention */
 	float *memory;
 };
 
@@ -65,7 +66,7 @@ void fwd_hidden(struct fwd *f, uint32_t row, float *out);
 void fwd_store(struct fwd *f, uint32_t layer);
 
 /* attn.c: the attention of all rows. Of *f it uses k, pool, in, rows, n_rows, runs, n_runs, q, att,
- * scratch and parts. Results do not depend on how rows are cut into runs. */
+ * scratch (each 64-byte aligned), parts and p_attn. Results do not depend on how rows are cut into runs. */
 void fwd_attention(struct fwd *f, uint32_t layer);
 size_t fwd_attention_scratch(const struct model_info *in); /* floats per worker */
 bool fwd_parts_open(struct fwd *f);			   /* false: no memory; free(f->parts) */

@@ -48,6 +48,11 @@ static void scene_pages(struct scene *s, float size)
 			}
 }
 
+static float *scratch(const struct scene *s)
+{
+	return aligned_alloc(64, fwd_attention_scratch(&s->in) * sizeof(float));
+}
+
 static void scene_open(struct scene *s, const struct attn_kernels *a, enum kv_type type,
 		       uint32_t group, uint32_t kv_heads, uint32_t dim, uint32_t rows,
 		       uint32_t threads)
@@ -70,7 +75,7 @@ static void scene_open(struct scene *s, const struct attn_kernels *a, enum kv_ty
 	s->f.att = calloc((size_t)rows * s->in.n_head * dim, sizeof(float));
 	s->f.scratch = calloc(threads, sizeof(float *));
 	for (uint32_t i = 0; i < threads; i++)
-		s->f.scratch[i] = calloc(fwd_attention_scratch(&s->in), sizeof(float));
+		s->f.scratch[i] = scratch(s);
 	assert_true(fwd_parts_open(&s->f));
 	for (size_t i = 0; i < (size_t)rows * s->in.n_head * dim; i++)
 		s->f.q[i] = unit() * 3;
@@ -181,96 +186,143 @@ static void attention_matches_double(void **st)
 	}
 }
 
-/* Together, alone, in other runs, on other numbers of threads, in a batch with strangers. */
+enum { OWN_ROWS = 150, OWN_POS = 200 };
+
+/* Every cut into runs of n rows, each in a batch of its own or all at once. */
+static void same_in_pieces(struct scene *s, uint32_t n, const float *want, size_t floats)
+{
+	const uint32_t last = OWN_POS + OWN_ROWS - 1;
+
+	memset(s->f.att, 0, floats * sizeof(float));
+	for (uint32_t i = 0; i < OWN_ROWS; i += n) {
+		s->f.runs[0] = (struct fwd_run){i, n < OWN_ROWS - i ? n : OWN_ROWS - i, last};
+		s->f.n_runs = 1;
+		fwd_attention(&s->f, 1);
+	}
+	assert_memory_equal(want, s->f.att, floats * sizeof(float));
+	memset(s->f.att, 0, floats * sizeof(float));
+	s->f.n_runs = 0;
+	for (uint32_t i = 0; i < OWN_ROWS; i += n)
+		s->f.runs[s->f.n_runs++] =
+		    (struct fwd_run){i, n < OWN_ROWS - i ? n : OWN_ROWS - i, last};
+	fwd_attention(&s->f, 1);
+	assert_memory_equal(want, s->f.att, floats * sizeof(float));
+}
+
+/* Together, alone, in other runs, on other numbers of threads. Takes the scene. */
+static void rows_are_their_own(struct scene *s)
+{
+	size_t floats = (size_t)OWN_ROWS * s->in.n_head * s->in.head_dim;
+	float *want = malloc(floats * sizeof(float));
+
+	scene_rows(s, OWN_POS);
+	fwd_attention(&s->f, 1);
+	memcpy(want, s->f.att, floats * sizeof(float));
+	for (uint32_t threads = 1; threads <= 9; threads += 4) {
+		pool_close(s->f.pool);
+		assert_int_equal(pool_open(threads, &s->f.pool, NULL), 0);
+		s->f.scratch = realloc(s->f.scratch, threads * sizeof(float *));
+		for (uint32_t i = 1; i < threads; i++)
+			s->f.scratch[i] = scratch(s);
+		for (uint32_t n = 1; n <= 7; n += 2)
+			same_in_pieces(s, n, want, floats);
+		for (uint32_t i = 1; i < threads; i++)
+			free(s->f.scratch[i]);
+	}
+	pool_close(s->f.pool);
+	assert_int_equal(pool_open(1, &s->f.pool, NULL), 0);
+	free(want);
+	scene_close(s);
+}
+
 static void a_row_is_its_own(void **st)
 {
-	enum { ROWS = 150, POS = 200 };
-	uint32_t dim = 32;
+	struct scene s;
 
 	EACH(a)
 	EACH_TYPE(type)
 	for (uint32_t group = 1; group <= 4; group += 3) {
-		size_t width = (size_t)2 * group * dim;
-		float *want = malloc(ROWS * width * sizeof(float));
-		struct scene s;
-
-		scene_open(&s, a, type, group, 2, dim, ROWS, 1);
-		scene_rows(&s, POS);
-		fwd_attention(&s.f, 1);
-		memcpy(want, s.f.att, ROWS * width * sizeof(float));
-		for (uint32_t threads = 1; threads <= 9; threads += 4)
-			for (uint32_t n = 1; n <= 7; n += 2) {
-				pool_close(s.f.pool);
-				assert_int_equal(pool_open(threads, &s.f.pool, NULL), 0);
-				s.f.scratch = realloc(s.f.scratch, threads * sizeof(float *));
-				for (uint32_t i = 1; i < threads; i++)
-					s.f.scratch[i] =
-					    calloc(fwd_attention_scratch(&s.in), sizeof(float));
-				memset(s.f.att, 0, ROWS * width * sizeof(float));
-				/* pieces of n rows, as if each had come in a batch of its own */
-				for (uint32_t i = 0; i < ROWS; i += n) {
-					s.f.runs[0] = (struct fwd_run){
-					    i, n < ROWS - i ? n : ROWS - i, POS + ROWS - 1};
-					s.f.n_runs = 1;
-					fwd_attention(&s.f, 1);
-				}
-				assert_memory_equal(want, s.f.att, ROWS * width * sizeof(float));
-				/* runs of n rows, all at once */
-				memset(s.f.att, 0, ROWS * width * sizeof(float));
-				s.f.n_runs = 0;
-				for (uint32_t i = 0; i < ROWS; i += n)
-					s.f.runs[s.f.n_runs++] = (struct fwd_run){
-					    i, n < ROWS - i ? n : ROWS - i, POS + ROWS - 1};
-				fwd_attention(&s.f, 1);
-				assert_memory_equal(want, s.f.att, ROWS * width * sizeof(float));
-				for (uint32_t i = 1; i < threads; i++)
-					free(s.f.scratch[i]);
-			}
-		pool_close(s.f.pool);
-		assert_int_equal(pool_open(1, &s.f.pool, NULL), 0);
-		free(want);
-		scene_close(&s);
+		scene_open(&s, a, type, group, 2, 32, OWN_ROWS, 1);
+		rows_are_their_own(&s);
 	}
 }
 
-/* A token that is not finite spoils every row that sees it and none before it. */
-static void nan_reaches_all_who_see_it_and_nobody_else(void **st)
+/* Class P of tables whose form is bf16: as close as that allows, and just as independent; what is
+ * sampled stays exact. */
+static void prompt_rows_in_bf16_are_close_and_their_own(void **st)
+{
+	struct scene s;
+	double e;
+
+	for (const char *const *name = kern_names(); *name; name++) {
+		const struct kernels *k = kern_pick(*name);
+
+		if (k->p_form != P_BF16 || !k->attn->panels)
+			continue;
+		EACH_TYPE(type)
+		for (uint32_t dim = 32; dim <= 96; dim += 32) {
+			scene_open(&s, k->attn, type, 4, 2, dim, OWN_ROWS, 1);
+			s.k = *k;
+			s.f.p_attn = true;
+			scene_rows(&s, OWN_POS);
+			fwd_attention(&s.f, 1);
+			e = worst(&s);
+			assert_true(e <= (type == KV_F32 ? 2e-6 : 6e-3));
+			assert_true(type == KV_F32 || e > 1e-5); /* or the test misses it */
+			for (uint32_t i = 0; i < OWN_ROWS; i++)
+				s.f.rows[i].sampled = true;
+			fwd_attention(&s.f, 1);
+			assert_true(worst(&s) <= 2e-6);
+			rows_are_their_own(&s);
+		}
+	}
+}
+
+/* A token that is not finite spoils every row that sees it and none before it. k: for class P. */
+static void bad_token(const struct attn_kernels *a, const struct kernels *k, enum kv_type type,
+		      bool v, float bad)
 {
 	enum { ROWS = 90, POS = 210, AT = 262 };
-	float x[64], want[64];
+	size_t bytes = (size_t)ROWS * 4 * 64 * sizeof(float);
+	float x[64], *before = malloc(bytes);
+	struct kv_page *page;
+	struct scene s;
 
+	scene_open(&s, a, type, 4, 1, 64, ROWS, 2);
+	if (k)
+		s.k = *k;
+	s.f.p_attn = k != NULL;
+	scene_rows(&s, POS);
+	fwd_attention(&s.f, 1);
+	memcpy(before, s.f.att, bytes);
 	for (int j = 0; j < 64; j++)
 		x[j] = unit();
+	x[9] = bad;
+	page = s.pages[AT / KV_TOKENS];
+	if (v)
+		a->type[type].store_v(kv_v(&s.class, page, 1, 0), 64, AT % KV_TOKENS, x);
+	else
+		a->type[type].store_k(kv_k(&s.class, page, 1, 0), 64, AT % KV_TOKENS, x);
+	fwd_attention(&s.f, 1);
+	assert_memory_equal(before, s.f.att, (size_t)(AT - POS) * 4 * 64 * sizeof(float));
+	for (int c = (AT - POS) * 4; c < ROWS * 4; c++)
+		if (isnan(bad) || v || type == KV_Q8_0)
+			assert_false(isfinite(s.f.att[c * 64 + 9]));
+	free(before);
+	scene_close(&s);
+}
+
+static void nan_reaches_all_who_see_it_and_nobody_else(void **st)
+{
+	const struct kernels *best = kern_pick(NULL);
+
 	EACH(a)
 	EACH_TYPE(type)
-	for (int v = 0; v < 2; v++)
-		for (int b = 0; b < 2; b++) {
-			struct scene s;
-			struct kv_page *page;
-			float *before = malloc((size_t)ROWS * 4 * 64 * sizeof(float));
-
-			scene_open(&s, a, type, 4, 1, 64, ROWS, 2);
-			scene_rows(&s, POS);
-			fwd_attention(&s.f, 1);
-			memcpy(before, s.f.att, (size_t)ROWS * 4 * 64 * sizeof(float));
-			memcpy(want, x, sizeof(want));
-			want[9] = b ? NAN : INFINITY;
-			page = s.pages[AT / KV_TOKENS];
-			if (v)
-				a->type[type].store_v(kv_v(&s.class, page, 1, 0), 64,
-						      AT % KV_TOKENS, want);
-			else
-				a->type[type].store_k(kv_k(&s.class, page, 1, 0), 64,
-						      AT % KV_TOKENS, want);
-			fwd_attention(&s.f, 1);
-			assert_memory_equal(before, s.f.att,
-					    (size_t)(AT - POS) * 4 * 64 * sizeof(float));
-			for (int c = (AT - POS) * 4; c < ROWS * 4; c++)
-				if (b || v || type == KV_Q8_0)
-					assert_false(isfinite(s.f.att[c * 64 + 9]));
-			free(before);
-			scene_close(&s);
-		}
+	for (int i = 0; i < 4; i++) {
+		bad_token(a, NULL, type, i & 1, i & 2 ? NAN : INFINITY);
+		if (best->attn == a && best->p_form == P_BF16)
+			bad_token(a, best, type, i & 1, i & 2 ? NAN : INFINITY);
+	}
 }
 
 /* ---- pages ---- */
@@ -370,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(attention_matches_double),
 	    cmocka_unit_test(a_row_is_its_own),
+	    cmocka_unit_test(prompt_rows_in_bf16_are_close_and_their_own),
 	    cmocka_unit_test(nan_reaches_all_who_see_it_and_nobody_else),
 	    cmocka_unit_test(copies_hold_the_first_tokens_and_nothing_else),
 	    cmocka_unit_test(pages_are_as_large_as_said),
