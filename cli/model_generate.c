@@ -15,7 +15,7 @@
 struct gen_args {
 	const char *tokens, *prompt, *system; /* exactly one of tokens and prompt */
 	bool chat, special;
-	uint32_t n_new;
+	uint32_t n_new, draft;
 	struct sampler smp;
 	struct engine_cfg engine;
 	enum kv_type kv;
@@ -140,7 +140,7 @@ static void print_result(struct gen *g)
 static int run_generation(struct gen *g, struct err *err)
 {
 	struct seq_cfg cfg = {.priority = PRIO_NORMAL, .kv_type = g->a->kv};
-	struct gen_limit limit = {.max_new = g->a->n_new};
+	struct gen_limit limit = {.max_new = g->a->n_new, .draft = g->a->draft};
 	uint64_t all = (uint64_t)g->n_ids + g->a->n_new;
 	struct seq *s = NULL;
 	job_id job;
@@ -180,12 +180,13 @@ static int generate(const struct model_files *f, struct gen *g, struct err *err)
 
 struct words {
 	const char *count, *seed, *temp, *top_p, *top_k, *min_p, *kernel, *threads, *kv;
-	const char *greedy, *chat, *special, *schema;
+	const char *greedy, *chat, *special, *schema, *draft;
 };
 
 static int parse(const struct words *w, struct gen_args *a)
 {
-	double n = 32, seed = 1, temp = 0.6, top_p = 0.9, top_k = 0, min_p = 0, threads = 0;
+	double n = 32, seed = 1, temp = 0.6, top_p = 0.9, top_k = 0, min_p = 0, threads = 0,
+	       draft = 0;
 	int rc;
 
 	if (!a->tokens == !a->prompt)
@@ -198,6 +199,7 @@ static int parse(const struct words *w, struct gen_args *a)
 	    (rc = model_arg_number("top-k", w->top_k, 0, 1e6, &top_k)) != X_OK ||
 	    (rc = model_arg_number("min-p", w->min_p, 0, 1, &min_p)) != X_OK ||
 	    (rc = model_arg_number("threads", w->threads, 1, 256, &threads)) != X_OK ||
+	    (rc = model_arg_number("draft", w->draft, 0, 15, &draft)) != X_OK ||
 	    (rc = model_arg_number("seed", w->seed, 0, 9007199254740991.0, &seed)) != X_OK)
 		return rc;
 	sampler_init(&a->smp, (uint64_t)seed);
@@ -206,6 +208,7 @@ static int parse(const struct words *w, struct gen_args *a)
 	a->smp.top_k = (uint32_t)top_k;
 	a->smp.min_p = (float)min_p;
 	a->n_new = (uint32_t)n;
+	a->draft = (uint32_t)draft;
 	a->engine.kernel_path = w->kernel;
 	a->engine.threads = (uint32_t)threads;
 	a->chat = w->chat != NULL || a->system != NULL;
@@ -218,23 +221,16 @@ static int verb_generate(int argc, char **argv)
 	struct gen_args a = {0};
 	struct words w = {0};
 	const char *pos[1];
-	const struct opt opts[] = {{"tokens", false, &a.tokens, NULL, 0},
-				   {"prompt", false, &a.prompt, NULL, 0},
-				   {"system", false, &a.system, NULL, 0},
-				   {"chat", true, &w.chat, NULL, 0},
-				   {"special", true, &w.special, NULL, 0},
-				   {"n", false, &w.count, NULL, 0},
-				   {"seed", false, &w.seed, NULL, 0},
-				   {"temperature", false, &w.temp, NULL, 0},
-				   {"top-p", false, &w.top_p, NULL, 0},
-				   {"top-k", false, &w.top_k, NULL, 0},
-				   {"min-p", false, &w.min_p, NULL, 0},
-				   {"kernel", false, &w.kernel, NULL, 0},
-				   {"threads", false, &w.threads, NULL, 0},
-				   {"kv", false, &w.kv, NULL, 0},
-				   {"greedy", true, &w.greedy, NULL, 0},
-				   {"schema", false, &w.schema, NULL, 0},
-				   {0}};
+	const struct opt opts[] = {
+	    {"tokens", false, &a.tokens, NULL, 0},   {"prompt", false, &a.prompt, NULL, 0},
+	    {"system", false, &a.system, NULL, 0},   {"chat", true, &w.chat, NULL, 0},
+	    {"special", true, &w.special, NULL, 0},  {"n", false, &w.count, NULL, 0},
+	    {"seed", false, &w.seed, NULL, 0},	     {"temperature", false, &w.temp, NULL, 0},
+	    {"top-p", false, &w.top_p, NULL, 0},     {"top-k", false, &w.top_k, NULL, 0},
+	    {"min-p", false, &w.min_p, NULL, 0},     {"kernel", false, &w.kernel, NULL, 0},
+	    {"threads", false, &w.threads, NULL, 0}, {"kv", false, &w.kv, NULL, 0},
+	    {"greedy", true, &w.greedy, NULL, 0},    {"schema", false, &w.schema, NULL, 0},
+	    {"draft", false, &w.draft, NULL, 0},     {0}};
 	struct gen g = {.a = &a, .text = BUF_INIT(TEXT_MAX)};
 	struct model_files files;
 	struct err err = {0};
@@ -267,6 +263,8 @@ const struct model_verb model_verb_generate = {
     "  generate FILE --prompt TEXT | --tokens 1,2,3 [--n 32] [--chat] [--system TEXT]\n"
     "        [--greedy] [--seed N] [--temperature 0.6] [--top-p 0.9] [--top-k N] [--min-p P]\n"
     "        [--kernel NAME] [--threads N] [--kv TYPE] [--special]\n"
+    "        [--draft N]                   guess up to N tokens where the text repeats itself:\n"
+    "                                      the same text, sooner\n"
     "        [--schema FILE]               the text is JSON that satisfies this JSON Schema\n"
     "                                      continue a prompt, shown as it comes. --chat: TEXT is "
     "a\n"

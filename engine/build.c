@@ -135,17 +135,26 @@ static void part_add(struct batch *b, struct seq *s, uint32_t n)
 	s->part = b->n_parts;
 	b->parts[b->n_parts++] = (struct part){s, j, b->rows, n};
 	for (uint32_t i = 0; i < n; i++)
-		b->fwd->rows[b->rows++] = (struct fwd_row){
-		    s,
-		    s->kv,
-		    s->pages,
-		    s->len + i,
-		    j->kind == JOB_APPEND ? j->ids[j->done + i] : j->tokens[j->n_tokens - 1],
-		    batch_sampled(j)};
+		b->fwd->rows[b->rows++] =
+		    (struct fwd_row){s,
+				     s->kv,
+				     s->pages,
+				     s->len + i,
+				     j->kind == JOB_APPEND ? j->ids[j->done + i]
+				     : i		   ? j->guess[i - 1]
+							   : j->tokens[j->n_tokens - 1],
+				     batch_sampled(j)};
 }
 
+/* Guesses ride along while all drawn rows are one pass over the weights. */
 static void add_gens(struct batch *b, uint32_t n, enum seq_role role)
 {
+	uint32_t spare = n < HEAD_ROWS ? HEAD_ROWS - n : 0;
+	uint32_t room = b->fwd->max_rows - b->rows;
+
+	room = room > n ? room - n : 0;
+	spare = spare < room ? spare : room;
+
 	for (uint32_t i = 0; i < n; i++) {
 		struct seq *s = b->pick[i];
 		struct job *j = s->jobs;
@@ -156,7 +165,11 @@ static void add_gens(struct batch *b, uint32_t n, enum seq_role role)
 			job_fail(j, E_CONFLICT, "nothing to sample on from: append first");
 			continue;
 		}
-		part_add(b, s, j->feed ? 1 : 0);
+		j->n_draft = j->n_right = 0;
+		if (j->draft && j->feed)
+			draft_make(j, spare);
+		spare -= j->n_draft;
+		part_add(b, s, j->feed ? 1 + j->n_draft : 0);
 		sched_count(s);
 	}
 }

@@ -13,7 +13,7 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
 	engine/model.c engine/tools.c engine/rates.c
 # the scheduler's
-ENGINE_CORE_SOURCES += engine/heap.h engine/heap.c engine/sched.h engine/sched.c engine/build.c
+ENGINE_CORE_SOURCES += engine/heap.h engine/heap.c engine/sched.h engine/sched.c engine/build.c engine/draft.c
 # the prefix cache's
 ENGINE_CORE_SOURCES += engine/prefix.h engine/prefix.c engine/prefix_seq.c
 
@@ -76,12 +76,15 @@ tests_unit_t_hostile_model_SOURCES = tests/unit/t_hostile_model.c $(ENGINE_HELP)
 tests_unit_t_hostile_model_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_hostile_model_LDADD = $(ENGINE_TEST_LIBS)
 # the scheduler's
-ENGINE_SCHED_TESTS = tests/unit/t_preempt
+ENGINE_SCHED_TESTS = tests/unit/t_preempt tests/unit/t_draft
 check_PROGRAMS += $(ENGINE_SCHED_TESTS)
 TESTS += $(ENGINE_SCHED_TESTS)
 tests_unit_t_preempt_SOURCES = tests/unit/t_preempt.c $(ENGINE_HELP)
 tests_unit_t_preempt_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_preempt_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_draft_SOURCES = tests/unit/t_draft.c $(ENGINE_HELP)
+tests_unit_t_draft_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_draft_LDADD = $(ENGINE_TEST_LIBS)
 # its own copies of these files come before the library's
 tests_unit_t_mutants_SOURCES = tests/unit/t_mutants.c engine/weights.c engine/fwd.c engine/rope.c engine/attn.c \
 	$(ENGINE_HELP)

@@ -14,6 +14,7 @@
 #define HEAD_ROWS 16 /* output rows computed at once: a border lies between such groups */
 #define MAX_BATCH_ROWS 512
 #define URGENT_ROWS 128	    /* of a guard's batch beside a resting one of the same model */
+#define MAX_DRAFT (HEAD_ROWS - 1)
 #define MIN_CHUNK 16
 #define CHUNK_NS 90000000u  /* the prompt rows of a batch shall take about so long */
 #define ALONE_NS 400000000u /* likewise where nobody else has anything to do */
@@ -60,6 +61,8 @@ struct job {
 	int32_t *tokens, *end_ids, *stop_ids; /* tokens: generated so far, for the hook */
 	uint32_t max_new, n_tokens, n_end, n_stop;
 	bool feed;		       /* tokens[n_tokens - 1] must still be computed */
+	uint32_t draft, n_draft, n_right; /* allowed; in this batch; of these drawn so far */
+	int32_t guess[MAX_DRAFT];
 	struct evnode rows_ev, end_ev; /* so that ending never needs memory */
 };
 
@@ -80,6 +83,8 @@ struct seq {
 	bool *kept;		/* likewise: s is a keeper of the page (kv.h) */
 	uint32_t n_pages, n_kept, promised, len;
 	struct seq_prefix prefix;
+	int32_t *past; /* ids it was given and has said, for draft.c; wiped */
+	uint32_t n_past, past_cap;
 	float *hidden; /* normed state of token len - 1, when hidden_ok */
 	bool hidden_ok;
 	uint32_t credit, events; /* events: waiting in the queue */
@@ -90,13 +95,14 @@ struct seq {
 struct part { /* of a batch: rows of one sequence's first job; class P before class D (pack.h) */
 	struct seq *seq; /* NULL: it has left the batch */
 	struct job *job; /* NULL: its rows shall go */
-	uint32_t first, n; /* rows; n 0: a generation whose hidden state is already there */
+	uint32_t first, n; /* rows; n 0: a generation whose hidden state is already there; behind
+			    * its first row stand guesses */
 };
 
 struct head { /* a row of output */
 	struct job *job; /* NULL: nobody wants it any more */
 	const float *hidden;
-	uint32_t row; /* of an append job's wanted rows */
+	uint32_t row; /* of an append job's wanted rows; of a generation: behind so many guesses */
 	bool sampled; /* class D */
 };
 
@@ -172,6 +178,12 @@ bool batch_build(struct engine *e, struct batch *b); /* false: nothing can run *
 void batch_measure(struct batch *b);		     /* after its end: how long rows take */
 /* Its rows are of class D: what was drawn; prompts and guards are of class P (pack.h). */
 bool batch_sampled(const struct job *j);
+
+/* draft.c: guesses of what comes next */
+void draft_see(struct seq *s, const int32_t *ids, uint32_t n); /* s is given them, or said them */
+void draft_forget(struct seq *s, uint32_t keep);
+void draft_free(struct seq *s);
+void draft_make(struct job *j, uint32_t most); /* j->guess[0..n_draft), at most so many */
 
 /* head.c: output rows */
 void head_begin(struct engine *e, struct batch *b); /* after the last layer */

@@ -41,10 +41,11 @@ static void part_done(struct engine *e, struct batch *b, const struct part *p)
 	struct model *m = s->m;
 	size_t d = m->info.n_embd;
 	bool last = j->kind == JOB_GENERATE || j->done + p->n == j->n_ids;
-	uint32_t from = j->all_rows ? 0 : p->n - 1;
+	uint32_t from = j->all_rows || j->kind == JOB_GENERATE ? 0 : p->n - 1;
+	uint32_t keep = j->kind == JOB_GENERATE ? 0 : p->n - 1;
 	float *hidden = b->hidden + (size_t)p->first * d;
 
-	s->len += p->n;
+	s->len += j->kind == JOB_GENERATE ? 1 : p->n; /* guesses do not count yet */
 	s->hidden_ok = last;
 	if (s->cfg.role == SEQ_GUARD)
 		e->stats.tokens_guard += p->n;
@@ -59,7 +60,7 @@ static void part_done(struct engine *e, struct batch *b, const struct part *p)
 		for (uint32_t i = from; i < p->n; i++)
 			fwd_hidden(b->fwd, p->first + i, hidden + i * d);
 	if (last)
-		memcpy(s->hidden, hidden + (p->n - 1) * d, d * sizeof(float));
+		memcpy(s->hidden, hidden + keep * d, d * sizeof(float));
 	if (j->kind == JOB_GENERATE)
 		return;
 	if (j->want != WANT_NONE && (last || j->all_rows)) {
@@ -85,6 +86,8 @@ static void draw_on(struct batch *b, struct seq *s)
 
 void head_begin(struct engine *e, struct batch *b)
 {
+	size_t d = b->m->info.n_embd;
+
 	b->stage = BATCH_HEADS;
 	b->n_heads = b->head = 0;
 	for (uint32_t i = 0; i < b->n_parts; i++) {
@@ -95,6 +98,8 @@ void head_begin(struct engine *e, struct batch *b)
 			part_done(e, b, p);
 		if (j->kind == JOB_GENERATE) {
 			head_add(b, j, p->seq->hidden, 0);
+			for (uint32_t k = 1; k < p->n; k++)
+				head_add(b, j, b->hidden + (size_t)(p->first + k) * d, k);
 		} else if (j->done == j->n_ids && (j->rows_done == j->n_rows || !wants_logits(j))) {
 			job_end(j, GEN_END);
 			draw_on(b, p->seq);
@@ -187,7 +192,8 @@ static void apply_hook(struct job *j, float *logits)
 struct draws {
 	const struct head *heads;
 	const float *logits;
-	uint32_t n_vocab;
+	uint32_t n_vocab, n;
+	uint32_t pick[HEAD_ROWS]; /* heads drawn from in this round */
 	int32_t token[HEAD_ROWS];
 	float logprob[HEAD_ROWS];
 };
@@ -195,12 +201,65 @@ struct draws {
 static void draw_one(void *arg, unsigned i, unsigned worker)
 {
 	struct draws *d = arg;
-	const struct job *j = d->heads[i].job;
+	uint32_t at = d->pick[i];
+	const struct job *j = d->heads[at].job;
 
-	if (j && j->kind == JOB_GENERATE)
-		d->token[i] =
-		    sampler_draw_with(j->seq->e->k, &j->sampler, d->logits + (size_t)i * d->n_vocab,
-				      d->n_vocab, j->seq->len, &d->logprob[i]);
+	d->token[i] =
+	    sampler_draw_with(j->seq->e->k, &j->sampler, d->logits + (size_t)at * d->n_vocab,
+			      d->n_vocab, j->seq->len, &d->logprob[i]);
+}
+
+/* A token was drawn behind n guesses that came true. Did the next one, too? Then the row computed
+ * with it belongs to the sequence, and what follows is drawn from it. */
+static void guess_right(struct engine *e, struct job *j, const struct head *h, int32_t token)
+{
+	struct seq *s = j->seq;
+
+	if (j->n_right == j->n_draft)
+		return;
+	if (s->jobs != j || token != j->guess[j->n_right] || !s->credit) {
+		j->n_draft = j->n_right; /* the others are wrong, or not wanted yet */
+		return;
+	}
+	/* the next head holds the state behind this guess: heads of a job stand together */
+	s->len++;
+	j->feed = false;
+	j->n_right++;
+	memcpy(s->hidden, h[1].hidden, s->m->info.n_embd * sizeof(float));
+	e->stats.tokens_accepted++;
+}
+
+/* Draws of a group: a round for the first row of each generation, more where guesses come true. */
+static void draw_all(struct engine *e, const struct head *h, uint32_t n, float *logits,
+		     uint32_t n_vocab)
+{
+	struct draws d = {.heads = h, .logits = logits, .n_vocab = n_vocab};
+	uint32_t turn[HEAD_ROWS];
+
+	for (uint32_t i = 0; i < n; i++)
+		turn[i] = h[i].row; /* drawn when so many guesses have come true */
+	do {
+		d.n = 0;
+		for (uint32_t i = 0; i < n; i++) {
+			const struct job *j = h[i].job;
+
+			if (!j || j->kind != JOB_GENERATE || turn[i] != j->n_right ||
+			    turn[i] > j->n_draft)
+				continue;
+			turn[i] = UINT32_MAX;
+			apply_hook(h[i].job, logits + (size_t)i * n_vocab);
+			d.pick[d.n++] = i;
+		}
+		pool_run(e->pool, draw_one, &d, d.n);
+		for (uint32_t k = 0; k < d.n; k++) {
+			struct job *j = h[d.pick[k]].job;
+
+			if (!j)
+				continue;
+			token_drawn(e, j, d.token[k], d.logprob[k]);
+			guess_right(e, j, &h[d.pick[k]], d.token[k]);
+		}
+	} while (d.n);
 }
 
 /* The rows' logits into m->logits, vectors packed by way of a buffer the layers no longer need. */
@@ -236,29 +295,22 @@ void head_group(struct engine *e, struct batch *b)
 	struct model *m = b->m;
 	uint32_t left = b->n_heads - b->head, n = left < HEAD_ROWS ? left : HEAD_ROWS;
 	const struct head *h = b->heads + b->head;
-	struct draws d = {h, m->logits, m->info.n_vocab, {0}, {0}};
+	uint32_t n_vocab = m->info.n_vocab;
 
 	sort_classes(b->heads + b->head, n);
 	head_product(e, b, h, n);
-	for (uint32_t i = 0; i < n; i++)
-		if (h[i].job && h[i].job->kind == JOB_GENERATE)
-			apply_hook(h[i].job, m->logits + (size_t)i * d.n_vocab);
-	pool_run(e->pool, draw_one, &d, n);
+	draw_all(e, h, n, m->logits, n_vocab);
 	for (uint32_t i = 0; i < n; i++) {
 		struct job *j = h[i].job;
-		float *logits = m->logits + (size_t)i * d.n_vocab;
+		float *logits = m->logits + (size_t)i * n_vocab;
 
-		if (!j)
+		if (!j || j->kind == JOB_GENERATE)
 			continue;
-		if (j->kind == JOB_GENERATE) {
-			token_drawn(e, j, d.token[i], d.logprob[i]);
-			continue;
-		}
 		if (j->want == WANT_TOP_K)
 			top_k(j, logits, h[i].row);
 		else
 			memcpy(j->rows + (size_t)h[i].row * j->row_n, logits,
-			       d.n_vocab * sizeof(float));
+			       n_vocab * sizeof(float));
 		if (++j->rows_done == j->n_rows)
 			job_end(j, GEN_END);
 	}

@@ -101,6 +101,7 @@ static void leave(struct job *j)
 		s->e->n_busy--;
 	s->e->stats.jobs_active--;
 	if (j->kind == JOB_GENERATE) {
+		draft_see(s, j->tokens, j->n_tokens);
 		s->credit = 0;
 		if (j->feed) /* its last token is not in the cache: nothing to sample on from */
 			s->hidden_ok = false;

@@ -268,6 +268,7 @@ int seq_truncate(struct seq *s, uint32_t keep)
 		give_back(s);
 	s->len = keep;
 	s->hidden_ok = false;
+	draft_forget(s, keep);
 	return 0;
 }
 
@@ -361,6 +362,7 @@ void seq_free(struct seq *s)
 	sched_leave(s);
 	explicit_bzero(s->hidden, s->m->info.n_embd * sizeof(float));
 	free(s->hidden);
+	draft_free(s);
 	free(s->pages);
 	free(s->kept);
 	free(s);

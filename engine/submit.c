@@ -109,6 +109,7 @@ int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w
 		job_free(j);
 		return rc;
 	}
+	draft_see(s, ids, (uint32_t)n);
 	job_start(j);
 	*job = j->id;
 	return 0;
@@ -134,6 +135,8 @@ int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limi
 	j->sampler = *smp;
 	j->hook = hook;
 	j->hook_arg = hook_arg;
+	j->draft = limit->draft < MAX_DRAFT ? limit->draft : MAX_DRAFT;
+	j->draft = s->cfg.role == SEQ_GUARD ? 0 : j->draft;
 	j->late.key = limit->deadline_ns;
 	j->max_new = limit->max_new < s->cfg.max_tokens ? limit->max_new : s->cfg.max_tokens;
 	j->n_end = limit->end_ids ? limit->n_end : in->n_end;

@@ -28,7 +28,10 @@ struct engine_cfg {
 	const char *kernel_path; /* "portable", "avx2", ... ; NULL = best of this CPU. A path this
 				  * CPU cannot run is E_UNSUPPORTED. */
 	uint64_t kv_bytes;       /* budget of KV pages over all models, respected exactly */
-	bool deterministic;      /* reserved for the D class; guards are always deterministic */
+	bool deterministic;      /* without effect: it costs nothing, so it is always so. A row's bytes
+				  * depend on its own tokens, their roles (given or drawn: pack.h's
+				  * classes) and the kernel path, for chats as for guards: not on
+				  * company, chunks, threads, prefix hits, preemption or drafts. */
 	bool fast_f16;           /* prompts through F16 weights may be rounded to bf16: faster where
 				  * the CPU multiplies bf16, about as exact as BF16 weights */
 };
@@ -46,6 +49,7 @@ struct engine_stats {
 	 * room is needed */
 	uint64_t kv_pages_tree, kv_pages_resting;
 	uint64_t tokens_prompt, tokens_generated, tokens_guard, steps, jobs_active, seqs;
+	uint64_t tokens_drafted, tokens_accepted; /* gen_limit.draft: guessed; of these drawn */
 	uint64_t tokens_cached; /* taken from the prefix cache; not in tokens_prompt */
 	const char *kernel_path; /* the chosen one; static string */
 };
@@ -216,6 +220,9 @@ struct gen_limit {
 	uint32_t n_end;
 	const int32_t *stop_ids; /* end too, reported as GEN_STOP_ID */
 	uint32_t n_stop;
+	uint32_t draft; /* up to so many guessed tokens are computed with each drawn one, where what
+			 * the sequence was given or said repeats itself: fewer passes, the same
+			 * tokens bit for bit. 0 = off; at most 15 are; never for guards */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none; looked at by engine_step() */
 };
 enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
