@@ -13,6 +13,15 @@
 #define PROMPT 60
 #define SAID 90
 
+static const struct shape mixed = {.embd = 256,
+				   .layers = 8,
+				   .heads = 8,
+				   .kv_heads = 4,
+				   .head_dim = 32,
+				   .ff = 256,
+				   .vocab = SMALL_VOCAB,
+				   .context = 2048,
+				   .mixed = true};
 static const struct shape shape = {.embd = 64,
 				   .layers = 2,
 				   .heads = 8,
@@ -28,7 +37,7 @@ struct way {
 	uint32_t max_tokens;
 	float temperature;
 	uint32_t company;
-	bool masked, stops;
+	bool masked, stops, mixed;
 	const char *kernel;
 	enum kv_type kv;
 };
@@ -118,7 +127,7 @@ static void say(const struct way *w, struct said *o)
 	job_id job;
 
 	memset(o, 0, sizeof(*o));
-	rig_open(&r, random_model(&shape, 11, NULL), w->kernel, 2, 64u << 20);
+	rig_open(&r, random_model(w->mixed ? &mixed : &shape, 11, NULL), w->kernel, 2, 64u << 20);
 	for (uint32_t i = 0; i < w->company; i++) {
 		struct seq *c = rig_seq(&r, SEQ_CHAT, 500);
 
@@ -184,6 +193,17 @@ static void drawn_answers_are_the_same(void **st)
 	same_with_drafts((struct way){.credit = SAID, .max_tokens = 300, .temperature = 1.5f});
 }
 
+static void quantised_models_answer_the_same(void **st)
+{
+	for (const char *const *k = engine_kernel_paths(); *k; k++)
+		assert_true(same_with_drafts((struct way){.credit = SAID,
+							  .max_tokens = 300,
+							  .temperature = 1,
+							  .masked = true,
+							  .mixed = true,
+							  .kernel = *k}) > 0);
+}
+
 static void masked_answers_are_the_same(void **st)
 {
 	assert_true(same_with_drafts((struct way){
@@ -217,6 +237,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(greedy_answers_are_the_same_in_fewer_steps),
 	    cmocka_unit_test(drawn_answers_are_the_same),
+	    cmocka_unit_test(quantised_models_answer_the_same),
 	    cmocka_unit_test(masked_answers_are_the_same),
 	    cmocka_unit_test(credit_reservations_and_stops_hold_inside_guesses),
 	    cmocka_unit_test(company_that_guesses_too_changes_nothing),

@@ -15,6 +15,15 @@
 #define SAID 16
 #define READ 33
 
+static const struct shape mixed = {.embd = 256,
+				   .layers = 8,
+				   .heads = 8,
+				   .kv_heads = 4,
+				   .head_dim = 32,
+				   .ff = 256,
+				   .vocab = SMALL_VOCAB,
+				   .context = 2048,
+				   .mixed = true};
 static const struct shape shape = {.embd = 64,
 				   .layers = 2,
 				   .heads = 8,
@@ -30,6 +39,7 @@ struct when {
 	const char *kernel;
 	uint32_t threads, chunk, company, guard_every; /* fractions between two guards; 0 = none */
 	bool other_model;			       /* the guards' is another one */
+	bool mixed;				       /* quantised, all types */
 };
 
 /* What one chat and the guards beside it came to, bit for bit. */
@@ -138,9 +148,10 @@ static void hear(const struct when *w, struct said *o)
 	int fd;
 
 	memset(o, 0, sizeof(*o));
-	rig_open(&t.r, random_model(&shape, 11, NULL), w->kernel, w->threads, 64u << 20);
+	rig_open(&t.r, random_model(w->mixed ? &mixed : &shape, 11, NULL), w->kernel, w->threads,
+		 64u << 20);
 	t.gm = t.r.m;
-	fd = w->other_model ? random_model(&shape, 11, NULL) : -1;
+	fd = w->other_model ? random_model(w->mixed ? &mixed : &shape, 11, NULL) : -1;
 	if (fd >= 0)
 		assert_int_equal(engine_model_add(t.r.e, &fd, 1, NULL, &t.gm, NULL), 0);
 	t.r.e->chunk = w->chunk;
@@ -186,11 +197,11 @@ static void chats_do_not_depend_on_company_chunks_or_threads(void **st)
 	struct said a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false}, &a);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, false}, &a);
 		for (uint32_t i = 0; i < 4; i++) {
-			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false}, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false, false}, &b);
 			same(&a, &b);
-			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false}, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false, false}, &b);
 			same(&a, &b);
 		}
 	}
@@ -202,16 +213,31 @@ static void chats_and_guards_do_not_depend_on_preemption(void **st)
 	struct said alone, a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false}, &alone);
-		hear(&(struct when){*k, 1, 512, 0, 1000000, false}, &a);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, false}, &alone);
+		hear(&(struct when){*k, 1, 512, 0, 1000000, false, false}, &a);
 		for (uint32_t i = 0; i < 5; i++) {
-			hear(&(struct when){*k, 1 + i % 3, 1 + 50 * i, i, every[i], i % 2}, &b);
+			hear(&(struct when){*k, 1 + i % 3, 1 + 50 * i, i, every[i], i % 2, false},
+			     &b);
 			same(&alone, &b);
 			assert_true(b.rested > 3 && b.guards > 3);
 			if (a.guards)
 				same(&a, &b);
 			a = b;
 		}
+	}
+}
+
+static void quantised_chats_do_not_depend_on_anything(void **st)
+{
+	struct said a, b;
+
+	for (const char *const *k = paths(); *k; k++) {
+		hear(&(struct when){*k, 1, 512, 0, 0, false, true}, &a);
+		hear(&(struct when){*k, 2, 7, 3, 29, false, true}, &b);
+		same(&a, &b);
+		hear(&(struct when){*k, 3, 64, 0, 17, true, true}, &b);
+		same(&a, &b);
+		assert_true(b.rested > 0 && b.guards > 0);
 	}
 }
 
@@ -310,6 +336,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(chats_do_not_depend_on_company_chunks_or_threads),
 	    cmocka_unit_test(chats_and_guards_do_not_depend_on_preemption),
+	    cmocka_unit_test(quantised_chats_do_not_depend_on_anything),
 	    cmocka_unit_test(a_guard_does_not_wait_for_the_batch_in_flight),
 	    cmocka_unit_test(a_resting_batch_can_be_left_and_cancelled),
 	};
