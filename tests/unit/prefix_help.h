@@ -25,6 +25,8 @@ static const struct shape shape = {.embd = 64,
 				   .context = 2048,
 				   .tied = true};
 
+static const struct shape *of = &shape; /* of the next open_rig() */
+
 #define MAX_IDS 700
 static struct rig r;
 static int32_t ids[MAX_IDS], other[MAX_IDS];
@@ -35,11 +37,11 @@ static void open_rig(const char *kernel, unsigned pages)
 	struct rig probe;
 	struct seq *s;
 
-	rig_open(&probe, random_model(&shape, 5, NULL), NULL, 1, 64 << 20);
+	rig_open(&probe, random_model(of, 5, NULL), NULL, 1, 64 << 20);
 	s = rig_seq(&probe, SEQ_CHAT, 64);
 	page = s->kv->page_bytes;
 	rig_close(&probe);
-	rig_open(&r, random_model(&shape, 5, NULL), kernel, 2, pages * page + page / 2);
+	rig_open(&r, random_model(of, 5, NULL), kernel, 2, pages * page + page / 2);
 	some_ids(ids, MAX_IDS, SMALL_VOCAB, 1);
 	some_ids(other, MAX_IDS, SMALL_VOCAB, 2);
 }
