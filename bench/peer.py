@@ -195,6 +195,8 @@ def run_model(o, shape, kind, folder, doc):
     kernel = o.kernel or ("avx2" if o.avx2 else None)
     if kernel:
         ours_args += ["--kernel", kernel]
+    if o.fast_f16:
+        ours_args.append("--fast-f16")
     print("%s %s" % (shape, kind), file=sys.stderr, flush=True)
     ours = Side(ours_args)
     ours.run("rates")
@@ -209,7 +211,14 @@ def run_model(o, shape, kind, folder, doc):
         bar = AVX2_BAR if o.avx2 else BARS.get((shape, kind), {}).get(c)
         if o.avx2 and c.split()[0] in ("clients", "verdict"):
             bar = 1 / AVX2_BAR
-        m["rows"].append(run_cell(c, ours, peer, o, bar))
+        if o.fast_f16 and kind == "F16" and c.startswith("prefill"):
+            bar = 5
+        row = run_cell(c, ours, peer, o, bar)
+        if c.startswith("decode"):  # bytes read for a token, of what the machine reads
+            each = ours.hello["decode_bytes"] + (int(c.split()[1]) + o.n / 2) * ours.hello["kv_bytes_per_token"]
+            for side in ("ours", "peer"):
+                row[side + "_percent_of_memory"] = 100 * each * row[side] / m["rates"]["read_bytes_per_second"]
+        m["rows"].append(row)
         save(o, doc)
     ours.close()
     peer.close()
@@ -234,13 +243,17 @@ def table(doc):
     p = doc["peer"]
     out = ["%s, %d CPUs, %d threads; our kernel path `%s`; peer node-llama-cpp %s (llama.cpp %s, %s), `%s`; %d runs each" % (
         doc["cpu"], doc["cpus"], doc["threads"], doc["kernel"], p["version"], p["release"].get("release", "?"), p["build"],
-        p["system"], doc["repeat"]), "", "| model | cell | ours | peer | ratio | bar | others' CPUs |", "|---|---|---|---|---|---|---|"]
+        p["system"], doc["repeat"]), "", "| model | cell | ours | peer | ratio | bar | of memory rate, ours / peer | others' CPUs |",
+           "|---|---|---|---|---|---|---|---|"]
     for m in doc["models"]:
         for r in m["rows"]:
             bar = "" if "bar" not in r else "%s %.2f %s" % (
                 ">=" if r["unit"] == "tokens/s" else "<=", r["bar"], "met" if r["met"] else "**missed**")
-            out.append("| %s %s | %s | %.4g %s | %.4g | %.2f | %s | %.2f%s |" % (
-                m["shape"], m["types"], r["cell"], r["ours"], r["unit"], r["peer"], r["ratio"], bar, r["others_cpus"],
+            part = "%.0f %% / %.0f %%" % (
+                r["ours_percent_of_memory"], r["peer_percent_of_memory"]) if "ours_percent_of_memory" in r else ""
+            out.append("| %s %s%s | %s | %.4g %s | %.4g | %.2f | %s | %s | %.2f%s |" % (
+                m["shape"], m["types"], " (fast)" if doc.get("fast_f16") else "", r["cell"], r["ours"], r["unit"], r["peer"],
+                r["ratio"], bar, part, r["others_cpus"],
                 "" if r["quiet"] else " (busy)"))
     out.append("")
     for m in doc["models"]:
@@ -272,6 +285,7 @@ def main():
     a.add_argument("--prefix", type=int, default=400, help="tokens of a guard's fixed text")
     a.add_argument("--threads", type=int, default=os.cpu_count())
     a.add_argument("--kernel", help="our kernel path")
+    a.add_argument("--fast-f16", action="store_true", help="our F16 prompts in bf16")
     a.add_argument("--fa", choices=("best", "auto", "on", "off"), default="best", help="the peer's flash attention")
     a.add_argument("--avx2", action="store_true")
     a.add_argument("--quiet", action="store_true", help="wait for a quiet machine, refuse any other")
@@ -286,7 +300,7 @@ def main():
                 docs.append(json.load(f))
         return into_doc(o.doc, docs) if o.doc else print("\n".join(map(table, docs)))
     os.makedirs(o.models, exist_ok=True)
-    doc = dict(schema_version=1, cpu=cpu_name(), cpus=os.cpu_count(), threads=o.threads, repeat=o.repeat, models=[])
+    doc = dict(schema_version=1, fast_f16=o.fast_f16, cpu=cpu_name(), cpus=os.cpu_count(), threads=o.threads, repeat=o.repeat, models=[])
     folder = install(o)
     for part in o.set.split(","):
         run_model(o, *part.split(":"), folder, doc)

@@ -193,15 +193,18 @@ int bench_cells(const struct model_files *f, const struct bench_args *a, struct 
 				 .fast_f16 = a->fast_f16};
 	struct bench b = {.files = f, .a = a, .err = err};
 	struct cells *c = calloc(1, sizeof(*c));
+	struct run_cost cost;
 	char line[128];
 	int rc;
 
 	if (c == NULL)
 		return err_set(err, E_NOMEM, "no memory for the cells");
 	c->b = &b;
-	if ((rc = run_open(&b.r, f, &cfg, err)) == 0) {
-		printf("{\"kernel\":\"%s\",\"load_seconds\":%.4g,\"ready\":true}\n", b.r.kernel,
-		       b.r.load_seconds);
+	if ((rc = run_cost(f, &cost, err)) == 0 && (rc = run_open(&b.r, f, &cfg, err)) == 0) {
+		printf("{\"decode_bytes\":%llu,\"kernel\":\"%s\",\"kv_bytes_per_token\":%.0f,"
+		       "\"load_seconds\":%.4g,\"ready\":true}\n",
+		       (unsigned long long)cost.decode_bytes, b.r.kernel,
+		       run_kv_bytes(b.r.info, a->kv), b.r.load_seconds);
 		fflush(stdout);
 		while (rc == 0 && fgets(line, sizeof(line), stdin)) {
 			rc = one_cell(c, line);
