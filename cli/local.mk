@@ -21,6 +21,8 @@ tests_cli_admin_bridge_SOURCES = tests/cli/admin_bridge.c
 tests_cli_admin_bridge_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 tests_cli_admin_bridge_LDADD = libstoreadmin.a $(DB_LIBS)
 TESTS += tests/cli/test_cli.py tests/cli/test_model.py
+TESTS += tests/cli/test_model_files.py
+EXTRA_DIST += tests/cli/test_model_files.py
 EXTRA_DIST += tests/cli/test_cli.py tests/cli/test_model.py tests/cli/cli_kit.py
 
 if HAVE_CMOCKA

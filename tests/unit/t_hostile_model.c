@@ -100,25 +100,6 @@ static bool try_file(struct engine *e, int fd)
 	return true;
 }
 
-static void damaged_files_are_refused_or_computed(void **st)
-{
-	struct engine_cfg cfg = {.threads = 1, .kv_bytes = 16u << 20};
-	int fd = random_model(&shape, 1, NULL);
-	size_t n = (size_t)lseek(fd, 0, SEEK_END), loaded = 0;
-	uint8_t *good = malloc(n);
-	struct engine *e;
-
-	assert_int_equal(pread(fd, good, n, 0), n);
-	close(fd);
-	assert_int_equal(engine_open(&cfg, &e, NULL), 0);
-	for (int i = 0; i < ROUNDS; i++) /* the header is about a tenth of this file */
-		loaded += try_file(e, damaged(good, n, rnd(4) ? n / 8 : 700));
-	print_message("%zu of %d loaded\n", loaded, ROUNDS);
-	assert_true(loaded > 0 && loaded < ROUNDS);
-	engine_close(e);
-	free(good);
-}
-
 static const struct shape mixed = {.embd = 256,
 				   .layers = 2,
 				   .heads = 4,
@@ -130,6 +111,39 @@ static const struct shape mixed = {.embd = 256,
 				   .freqs = true,
 				   .mixed = true,
 				   .scale = 0.5f};
+static void hunt(const struct shape *s, int rounds)
+{
+	struct engine_cfg cfg = {.threads = 1, .kv_bytes = 16u << 20};
+	int fd = random_model(s, 1, NULL), loaded = 0;
+	size_t n = (size_t)lseek(fd, 0, SEEK_END), head;
+	uint8_t *good = malloc(n);
+	struct engine *e;
+	struct gguf g;
+
+	assert_int_equal(pread(fd, good, n, 0), n);
+	close(fd);
+	assert_int_equal(gguf_parse(&g, span_of(good, n), NULL), 0);
+	head = g.data_offset;
+	gguf_free(&g);
+	assert_int_equal(engine_open(&cfg, &e, NULL), 0);
+	for (int i = 0; i < rounds; i++) /* the header, its start, or anywhere */
+		loaded += try_file(e, damaged(good, n, rnd(4) ? head : rnd(2) ? 700 : n));
+	print_message("%d of %d loaded\n", loaded, rounds);
+	assert_true(loaded > 0 && loaded < rounds);
+	engine_close(e);
+	free(good);
+}
+
+static void damaged_files_are_refused_or_computed(void **st)
+{
+	hunt(&shape, ROUNDS);
+}
+
+static void damaged_files_of_all_types_are_refused_or_computed(void **st)
+{
+	hunt(&mixed, ROUNDS / 4);
+}
+
 #define PROMPT 9
 
 /* A copy of the file with one scale of tensor t, in this row, spoiled. */
@@ -237,6 +251,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(damaged_files_are_refused_or_computed),
+	    cmocka_unit_test(damaged_files_of_all_types_are_refused_or_computed),
 	    cmocka_unit_test(a_scale_that_is_no_number_is_never_lost),
 	    cmocka_unit_test(contexts_beyond_the_budget_are_refused_at_the_sequence),
 	};
