@@ -117,7 +117,7 @@ static void a_forbidden_prompt_is_refused_with_its_record(void **s)
 
 /* ---- answers by a schema ---- */
 
-static struct rig_req *ask_form(const char *schema, const char *prompt, uint32_t n)
+static struct rig_req *send_form(const char *schema, const char *prompt, uint32_t n)
 {
 	struct chat_msg m[] = {{(enum chat_role)WIRE_ROLE_FORM, span_cstr(schema)},
 			       {CHAT_USER, span_cstr(prompt)}};
@@ -125,6 +125,13 @@ static struct rig_req *ask_form(const char *schema, const char *prompt, uint32_t
 
 	rig_grant(r, q);
 	rig_submit_ex(r, q, m, 2, NULL, 1.0f, true);
+	return q;
+}
+
+static struct rig_req *ask_form(const char *schema, const char *prompt, uint32_t n)
+{
+	struct rig_req *q = send_form(schema, prompt, n);
+
 	rig_finish(r, q);
 	return q;
 }
@@ -507,7 +514,8 @@ static void every_failing_allocation_ends_in_a_refusal_or_an_answer(void **s)
 {
 #ifdef SP_FAULT
 	static const char *const points[] = {"engine.req",    "engine.grant", "engine.admit",
-					     "engine.cancel", "seq.alloc",    "seq.pages"};
+					     "engine.cancel", "seq.alloc",    "seq.pages",
+					     "schema.alloc",  "mask.alloc"};
 
 	if (!r)
 		skip();
@@ -516,7 +524,8 @@ static void every_failing_allocation_ends_in_a_refusal_or_an_answer(void **s)
 			struct rig_req *q;
 
 			fault_arm(points[i], nth, false, 0);
-			q = ask(GOOD, 1, 4);
+			q = i < 6 ? ask(GOOD, 1, 4)
+				  : send_form("{\"type\":\"array\",\"maxItems\":2}", GOOD, 2);
 			for (int k = 0; k < 4000 && !q->done && !q->failed; k++)
 				rig_turn(r, 1);
 			fault_disarm();
