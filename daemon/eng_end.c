@@ -105,7 +105,7 @@ void eng_on_revoke(struct eng *g, const struct msg_REVOKE *m)
 		gr->used = true; /* never to begin */
 	if (rq)
 		req_end(rq, OS_REVOKED, code, true);
-	if (domain && code != RS_DEADLINE) /* who lost access leaves no prompt behind */
+	if (domain && code == RS_KYC_EXPIRED) /* an officer's revocation comes with a FORGET */
 		engine_cache_clear(g->e, domain);
 }
 

@@ -178,6 +178,7 @@ static void what_was_revoked_is_gone(void **s)
 	q = ask(51, STORY, 1, 200);
 	admit(q);
 	rig_revoke(r, q);
+	rig_forget(r, 51); /* as store does */
 	rig_finish(r, q);
 	rig_settle(r);
 	assert_int_equal(now().kv_pages_tree, empty);
