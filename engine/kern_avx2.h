@@ -19,6 +19,13 @@ KERN_D_MUL(avx2_d_mul_q6_k);
 KERN_D_MUL(avx2_d_mul_f16);
 KERN_D_MUL(avx2_d_mul_bf16);
 
+/* kern_avx2vnni.c */
+KERN_D_MUL(avx2vnni_d_mul_q4_0);
+KERN_D_MUL(avx2vnni_d_mul_q8_0);
+KERN_D_MUL(avx2vnni_d_mul_q4_k);
+KERN_D_MUL(avx2vnni_d_mul_q5_k);
+KERN_D_MUL(avx2vnni_d_mul_q6_k);
+
 /* kern_avx2p.c; p_form P_F32 */
 KERN_P_EXPAND(avx2_p_expand_q4_0);
 KERN_P_EXPAND(avx2_p_expand_q8_0);

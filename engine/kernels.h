@@ -84,7 +84,7 @@ static inline size_t p_stride(uint32_t k, size_t p_bytes)
 
 extern const struct kernels kern_portable;
 #if defined(__x86_64__)
-extern const struct kernels kern_avx2;
+extern const struct kernels kern_avx2, kern_avx2vnni;
 #endif
 
 /* The named table, or the best this CPU runs when name is NULL. NULL: unknown or not usable. */
