@@ -119,9 +119,9 @@ static void bench_p(const struct kernels *t, size_t kind, uint32_t k, const stru
 	enum { PAIRS = 16, MOST = 512 };
 	size_t ldx = p_stride(k, t->p_bytes),
 	       bytes = 2 * PAIRS * pack_panel_bytes(kinds[kind].kind, k);
-	double top = t->p_form == P_F32	      ? peak->fp32
-		     : strcmp(t->name, "amx") ? peak->bf16
-					      : peak->amx;
+	double top = t->p_form == P_F32 || t->p_form == P_I16 ? peak->fp32
+		     : strcmp(t->name, "amx")		      ? peak->bf16
+							      : peak->amx;
 	uint8_t *w = big(bytes), *x = big(MOST * ldx * t->p_bytes);
 	uint8_t *room = big((size_t)2 * K_BLOCK * PACK_ROWS * t->p_bytes);
 	float *y = big((size_t)MOST * PAIRS * 32 * sizeof(*y)), *f = numbers(k);

@@ -2,7 +2,8 @@
 ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engine/pack.c \
 	engine/blocks.h engine/kern_port.h engine/kern_pack_portable.c engine/kern.c \
 	engine/kern_portable.c engine/kern_avx2.c engine/kern_avx2.h engine/d256.h \
-	engine/kern_avx2d.c engine/kern_avx2p.c engine/kern_avx2vnni.c engine/kern_avx512.h engine/kern_avx512.c \
+	engine/kern_avx2d.c engine/kern_avx2p.c engine/kern_avx2i.c engine/kern_avx2vnni.c \
+	engine/kern_avx512.h engine/kern_avx512.c \
 	engine/kern_avx512p.c engine/kern_avx512d.c engine/kern_avx512bf16.c engine/kern_amx.c \
 	engine/amx_mul.h engine/cells512.h \
 	engine/mul512.h engine/expand.h engine/expand.c \

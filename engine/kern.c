@@ -7,7 +7,7 @@
 /* Best first; a base behind those that name it. */
 static const struct kernels *const all[] = {
 #if defined(__x86_64__)
-    &kern_amx, &kern_avx512bf16, &kern_avx512, &kern_avx2vnni, &kern_avx2,
+    &kern_amx,	    &kern_avx512bf16, &kern_avx512, &kern_avx2vnni, &kern_avx2, &kern_avx2f32,
 #endif
     &kern_portable,
 };

@@ -26,6 +26,19 @@ KERN_D_MUL(avx2vnni_d_mul_q4_k);
 KERN_D_MUL(avx2vnni_d_mul_q5_k);
 KERN_D_MUL(avx2vnni_d_mul_q6_k);
 
+/* kern_avx2i.c; p_form P_I16 */
+void avx2i_p_form_x(const float *x, void *out, size_t n);
+KERN_P_EXPAND(avx2i_p_expand_q4_0);
+KERN_P_EXPAND(avx2i_p_expand_q8_0);
+KERN_P_EXPAND(avx2i_p_expand_q4_k);
+KERN_P_EXPAND(avx2i_p_expand_q5_k);
+KERN_P_EXPAND(avx2i_p_expand_q6_k);
+KERN_P_EXPAND(avx2i_p_expand_f16);
+KERN_P_EXPAND(avx2i_p_expand_bf16);
+void avx2i_p_from_f32(const float *w, size_t ldw, unsigned n, uint32_t k, void *out);
+void avx2i_p_mul(const void *panels, size_t panel_stride, unsigned n_panels, uint32_t k,
+		 const void *x, size_t ldx, unsigned cols, float *y, size_t ldy, bool first);
+
 /* kern_avx2p.c; p_form P_F32 */
 KERN_P_EXPAND(avx2_p_expand_q4_0);
 KERN_P_EXPAND(avx2_p_expand_q8_0);

@@ -7,7 +7,7 @@
  *
  * A table may leave entries NULL and name a `base`: kern_pick() gives it complete, with the base's
  * functions in their places. Tables, best first: amx, avx512bf16, avx512, avx2vnni, avx2,
- * portable. */
+ * avx2f32, portable. */
 #ifndef SP_ENGINE_KERNELS_H
 #define SP_ENGINE_KERNELS_H
 
@@ -23,8 +23,9 @@ struct attn_kernels;
 /* One row of n weights (a multiple of the type's block) to fp32. */
 typedef void (*kern_expand)(const void *row, float *out, size_t n);
 
-/* What the activations and weights of class P are: fp32 or bf16. */
-enum p_form { P_NONE, P_F32, P_BF16 };
+/* What the activations and weights of class P are: fp32, bf16, or 16-bit integers with a scale per
+ * 32 (kern_avx2i.c). */
+enum p_form { P_NONE, P_F32, P_BF16, P_I16 };
 #define D_COLS 16 /* columns d_mul takes at once */
 
 struct kernels {
@@ -32,7 +33,7 @@ struct kernels {
 	bool (*usable)(void);	      /* this CPU and operating system can run it, and its base */
 	bool (*slow)(void);	      /* usable, but the table after it is faster here; NULL = no */
 	const struct kernels *base;   /* what is NULL here is taken from it; NULL = complete */
-	/* The table for class P of F16 where rounding to bf16 is not wanted: its p_form is P_F32.
+	/* The table for class P of F16 where rounding to bf16 or integers is not wanted: its p_form is P_F32.
 	 * NULL: this one is P_F32 itself. Never NULL in what kern_pick() gives. */
 	const struct kernels *exact;
 	kern_expand expand[GT_COUNT]; /* NULL: type not supported */
@@ -57,7 +58,8 @@ struct kernels {
 	/* n fp32 activations (a multiple of 32) to the form. */
 	void (*p_form_x)(const float *x, void *out, size_t n);
 	/* `k` (a multiple of the group's) of one panel to the form, for p_mul: [k / 2][16 rows][2]
-	 * of bf16, [k][16 rows] of fp32; 32 k of 16 rows are 512 numbers, one cell after another. */
+	 * of bf16, [k][16 rows] of fp32, or the table's own; 32 k of 16 rows are the room of 512
+	 * numbers, one cell after another. */
 	void (*p_expand[PACK_KINDS])(const uint8_t *groups, uint32_t k, void *out);
 	/* Sixteen rows of fp32 (PACK_NONE, expanded; n <= 16 of them, ldw apart) to the form. */
 	void (*p_from_f32)(const float *w, size_t ldw, unsigned n, uint32_t k, void *out);
@@ -84,7 +86,7 @@ static inline size_t p_stride(uint32_t k, size_t p_bytes)
 
 extern const struct kernels kern_portable;
 #if defined(__x86_64__)
-extern const struct kernels kern_avx2, kern_avx2vnni;
+extern const struct kernels kern_avx2, kern_avx2f32, kern_avx2vnni;
 #endif
 
 /* The named table, or the best this CPU runs when name is NULL. NULL: unknown or not usable. */

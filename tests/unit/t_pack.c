@@ -355,7 +355,13 @@ static void bad_activations_are_not_lost(void **st)
 /* Relative error of one number in the form. */
 static double form_error(const struct kernels *t)
 {
-	return t->p_form == P_BF16 ? 1.0 / 256 : 1e-6;
+	return t->p_form == P_BF16 ? 1.0 / 256 : t->p_form == P_I16 ? 1.0 / 4096 : 1e-6;
+}
+
+/* Where number k of an expanded panel begins, k a multiple of 32. */
+static size_t panel_at(const struct kernels *t, uint32_t k)
+{
+	return t->p_form == P_I16 ? k / 32 * 1216 : k * 16 * t->p_bytes;
 }
 
 /* Number i of row r of an expanded panel, as a float. */
@@ -364,6 +370,16 @@ static float panel_number(const struct kernels *t, const char *panel, uint32_t i
 	float f;
 	uint16_t h;
 
+	if (t->p_form == P_I16) { /* kern_avx2i.c */
+		const char *cell = panel + panel_at(t, i / 32 * 32);
+		float d, m;
+		int16_t q;
+
+		memcpy(&q, cell + i % 32 / 2 * 64 + 4 * r + 2 * (i % 2), 2);
+		memcpy(&d, cell + 1024 + 4 * r, 4);
+		memcpy(&m, cell + 1088 + 4 * r, 4);
+		return (float)q * d - m;
+	}
 	if (t->p_form == P_F32) {
 		memcpy(&f, panel + ((size_t)i * 16 + r) * 4, 4);
 		return f;
@@ -392,6 +408,10 @@ static void expanded_panels_are_the_weights_rounded_once(void **st)
 					    t->p_form == P_BF16 ? 64 * 0x1p-9f : 64 * 0x1p-15f;
 					float top =
 					    fabsf(w[j]) + (kinds[i].halves[1] < 0 ? 0 : step);
+
+					/* rounded to steps of the block's greatest */
+					for (uint32_t n = 0; n < 32 && t->p_form == P_I16; n++)
+						top = fmaxf(top, fabsf(w[j / 32 * 32 + n]));
 
 					assert_true(fabsf(panel_number(t, panel, j, r) - w[j]) <=
 						    form_error(t) * top);
@@ -440,8 +460,8 @@ static void prompt_products_do_not_depend_on_their_company(void **st)
 		assert_memory_equal(one, y + c * 32, sizeof(one));
 		if (cut)
 			t->p_mul(panels, stride, 2, cut, form + c * LD * b, LD, 1, one, 32, true);
-		t->p_mul(panels + (size_t)cut * 16 * b, stride, 2, k - cut,
-			 form + (c * LD + cut) * b, LD, 1, one, 32, !cut);
+		t->p_mul(panels + panel_at(t, cut), stride, 2, k - cut, form + (c * LD + cut) * b,
+			 LD, 1, one, 32, !cut);
 		assert_memory_equal(one, y + c * 32, sizeof(one));
 		free(form);
 		free(panels);
