@@ -4,7 +4,7 @@
  * Threads: one owner thread calls everything on an engine, except engine_wake_fd's descriptor,
  * job_cancel() and engine_wake(), which are safe from any thread, and the model_* readers, which
  * are safe from any thread once engine_model_add() has returned and until engine_model_drop().
- * No call blocks longer than one layer except engine_model_add, model_plan and engine_close.
+ * No call blocks longer than a fraction of a layer except engine_model_add, model_plan and engine_close.
  * Errors: 0 or a negative code of base/err.h; text in *err where one is taken (NULL ok).
  * Ownership: arguments are borrowed for the call unless "takes" or "keeps" is written.
  * Every byte of a model file is hostile; chat templates inside it are never interpreted. */
@@ -234,12 +234,15 @@ enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
 int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limit *limit,
 		 mask_hook hook, void *hook_arg, job_id *job, struct err *err);
 void seq_credit(struct seq *s, uint32_t tokens);
-/* Any thread. The job ends with DONE(GEN_CANCELLED) at the next layer border; unknown ids are
+/* Any thread. The job ends with DONE(GEN_CANCELLED) at the next border between fractions of a
+ * layer; unknown ids are
  * ignored. */
 void job_cancel(struct engine *e, job_id job);
 
-/* Does work for about budget_ns (0 = one step), at most one chunk beyond it. Returns 1 when there
- * is more to do, 0 when idle, negative on a broken engine. */
+/* Does work for about budget_ns (0 = to the end of one batch), at most a fraction of a layer beyond
+ * it, and less when engine_wake() or job_cancel() is called meanwhile. Guards (PRIO_GUARD) go first,
+ * also before a batch that is begun: it rests. Returns 1 when there is more to do, 0 when idle,
+ * negative on a broken engine. */
 int engine_step(struct engine *e, uint64_t budget_ns);
 
 enum event_kind { EV_ROWS, EV_TOKEN, EV_DONE, EV_FAILED };
