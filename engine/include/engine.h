@@ -228,15 +228,14 @@ struct gen_limit {
 enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
 /* Samples on from the sequence's last token (its logits row must be the one last computed: append
  * the prompt first; an append may still be queued). After GEN_LENGTH, GEN_DEADLINE or GEN_CANCELLED
- * the last token reported is not in the cache: append it to go on. One TOKEN event each; generation pauses when credit is used up: each job
- * starts with 0 credit, seq_credit() adds. Then DONE. The end token is not reported as TOKEN but
- * counted in DONE. */
+ * the last token reported is not in the cache: append it to go on. One TOKEN event each; generation
+ * pauses when credit is used up: each job starts with 0 credit, seq_credit() adds. Then DONE. The
+ * end token is not reported as TOKEN but counted in DONE. */
 int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limit *limit,
 		 mask_hook hook, void *hook_arg, job_id *job, struct err *err);
 void seq_credit(struct seq *s, uint32_t tokens);
 /* Any thread. The job ends with DONE(GEN_CANCELLED) at the next border between fractions of a
- * layer; unknown ids are
- * ignored. */
+ * layer; unknown ids are ignored. */
 void job_cancel(struct engine *e, job_id job);
 
 /* Does work for about budget_ns (0 = to the end of one batch), at most a fraction of a layer beyond
