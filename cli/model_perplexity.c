@@ -24,11 +24,12 @@ struct score {
 /* -log softmax(row)[id] */
 static double surprise(const float *row, uint32_t n, int32_t id)
 {
-	double max = row[0], sum = 0;
+	double max = row[0], sum;
 
 	for (uint32_t i = 1; i < n; i++)
 		max = row[i] > max ? row[i] : max;
-	for (uint32_t i = 0; i < n; i++)
+	sum = exp(row[0] - max);
+	for (uint32_t i = 1; i < n; i++)
 		sum += exp(row[i] - max);
 	return log(sum) + max - row[id];
 }
