@@ -120,7 +120,12 @@ bool fwd_parts_open(struct fwd *f)
 
 void fwd_runs(struct fwd *f)
 {
+	/* long runs save expansions, but every thread shall have some */
+	uint64_t share = (uint64_t)f->n_rows * f->in->n_head_kv / (4 * pool_threads(f->pool));
 	uint32_t most = run_rows(f->in);
+
+	if (share < most)
+		most = share < 1 ? 1 : (uint32_t)share;
 
 	f->n_runs = 0;
 	for (uint32_t i = 0; i < f->n_rows;) {
