@@ -116,4 +116,37 @@ INLINE void quads6(const uint8_t *nib, const uint8_t *hi, __m512i q[8])
 	}
 }
 
+/* 16 x 16 words of 32 bits: r[i] word j becomes r[j] word i. */
+INLINE void transpose16(__m512i r[16])
+{
+	__m512i t[16];
+
+	/* within 128-bit lanes, four rows at a time: t[4a + j] lane l = column 4l + j of rows 4a.. */
+#pragma GCC unroll 4
+	for (int a = 0; a < 16; a += 4) {
+		__m512i lo0 = _mm512_unpacklo_epi32(r[a], r[a + 1]);
+		__m512i hi0 = _mm512_unpackhi_epi32(r[a], r[a + 1]);
+		__m512i lo1 = _mm512_unpacklo_epi32(r[a + 2], r[a + 3]);
+		__m512i hi1 = _mm512_unpackhi_epi32(r[a + 2], r[a + 3]);
+
+		t[a] = _mm512_unpacklo_epi64(lo0, lo1);
+		t[a + 1] = _mm512_unpackhi_epi64(lo0, lo1);
+		t[a + 2] = _mm512_unpacklo_epi64(hi0, hi1);
+		t[a + 3] = _mm512_unpackhi_epi64(hi0, hi1);
+	}
+	/* then the lanes: lane l of t[j], t[4 + j], t[8 + j], t[12 + j] make row 4l + j */
+#pragma GCC unroll 4
+	for (int j = 0; j < 4; j++) {
+		__m512i a = _mm512_shuffle_i32x4(t[j], t[4 + j], 0x44);
+		__m512i b = _mm512_shuffle_i32x4(t[j], t[4 + j], 0xee);
+		__m512i c = _mm512_shuffle_i32x4(t[8 + j], t[12 + j], 0x44);
+		__m512i d = _mm512_shuffle_i32x4(t[8 + j], t[12 + j], 0xee);
+
+		r[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+		r[4 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+		r[8 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+		r[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+	}
+}
+
 #endif

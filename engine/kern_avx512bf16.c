@@ -194,24 +194,25 @@ static void form_x(const float *x, void *to, size_t n)
 								 _mm512_loadu_ps(x + i)));
 }
 
-/* Sixteen k of sixteen rows at a time, the rows that do not exist as zeros: a transposition of
- * 32-bit pairs by scattering; this is the slow way in, for types without a packed form. */
+/* A cell at a time: 16 rows of 16 pairs of k; rows that do not exist are zeros. */
 static void from_f32(const float *w, size_t ldw, unsigned n, uint32_t k, void *to)
 {
-	const __m512i at = _mm512_slli_epi32(
-	    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 6);
 	uint8_t *out = to;
 
-	for (unsigned r = 0; r < PACK_ROWS; r++)
-		for (uint32_t i = 0; i < k; i += 32) {
-			__m512i v = _mm512_setzero_si512();
+	for (uint32_t i = 0; i < k; i += PACK_K, out += 1024) {
+		__m512i v[16];
 
-			if (r < n)
-				v = (__m512i)_mm512_cvtne2ps_pbh(
-				    _mm512_loadu_ps(w + r * ldw + i + 16),
-				    _mm512_loadu_ps(w + r * ldw + i));
-			_mm512_i32scatter_epi32(out + (size_t)i * 32 + 4 * r, at, v, 1);
+		for (unsigned r = 0; r < PACK_ROWS; r++) {
+			const float *p = w + r * ldw + i;
+
+			v[r] = r < n ? (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(p + 16),
+								    _mm512_loadu_ps(p))
+				     : _mm512_setzero_si512();
 		}
+		transpose16(v);
+		for (unsigned r = 0; r < PACK_ROWS; r++)
+			_mm512_storeu_si512(out + (size_t)64 * r, v[r]);
+	}
 }
 
 static void bf16_mul(const void *panels, size_t stride, unsigned n_panels, uint32_t k,

@@ -201,9 +201,10 @@ INLINE __m512 pair_rows(const bool f16, const uint8_t *p, unsigned h)
 		   : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
 }
 
-/* `n` k (a multiple of 4) of N columns; acc[c][k mod 4 / 2][half of the rows]. */
+/* `n` k (a multiple of 4) of N columns, the first ones ask for the weights ahead; acc[c][k mod 4 /
+ * 2][half of the rows]. */
 INLINE void float_columns(const bool f16, const unsigned N, const uint8_t *p, uint32_t n,
-			  const float *x, size_t ldx, __m512 (*acc)[2][2])
+			  const float *x, size_t ldx, __m512 (*acc)[2][2], bool first)
 {
 	__m512 a[4][2][2];
 
@@ -211,7 +212,7 @@ INLINE void float_columns(const bool f16, const unsigned N, const uint8_t *p, ui
 	for (unsigned i = 0; i < 4 * N; i++)
 		a[i / 4][i / 2 % 2][i % 2] = acc[i / 4][i / 2 % 2][i % 2];
 	for (uint32_t k = 0; k < n; k += 4, p += 128) {
-		if (N == 1)
+		if (first)
 			fetch(p, 128);
 #pragma GCC unroll 2
 		for (unsigned j = 0; j < 2; j++) {
@@ -260,9 +261,14 @@ INLINE void float_panel(const bool f16, const uint8_t *p, uint32_t k, const floa
 		unsigned c = 0;
 
 		for (; c + 4 <= cols; c += 4)
-			float_columns(f16, 4, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c);
+			float_columns(f16, 4, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c,
+				      c == 0);
+		for (; c + 2 <= cols; c += 2)
+			float_columns(f16, 2, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c,
+				      c == 0);
 		for (; c < cols; c++)
-			float_columns(f16, 1, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c);
+			float_columns(f16, 1, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c,
+				      c == 0);
 	}
 	for (unsigned c = 0; c < cols; c++)
 		_mm512_storeu_ps(y + c * ldy, four_sums(acc[c]));

@@ -164,17 +164,20 @@ void p512_form_x(const float *x, void *out, size_t n)
 	memcpy(out, x, n * sizeof(float));
 }
 
+/* Sixteen k of sixteen rows at a time; rows that do not exist are zeros. */
 void p512_from_f32(const float *w, size_t ldw, unsigned n, uint32_t k, void *to)
 {
-	const __m512i at = _mm512_slli_epi32(
-	    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 4);
 	float *out = to;
 
-	for (unsigned r = 0; r < PACK_ROWS; r++)
-		for (uint32_t i = 0; i < k; i += 16)
-			_mm512_i32scatter_ps(
-			    out + (size_t)i * 16 + r, at,
-			    r < n ? _mm512_loadu_ps(w + r * ldw + i) : _mm512_setzero_ps(), 4);
+	for (uint32_t i = 0; i < k; i += 16, out += 256) {
+		__m512i v[16];
+
+		for (unsigned r = 0; r < PACK_ROWS; r++)
+			v[r] = r < n ? ld512(w + r * ldw + i) : _mm512_setzero_si512();
+		transpose16(v);
+		for (unsigned r = 0; r < PACK_ROWS; r++)
+			_mm512_storeu_si512(out + 16 * r, v[r]);
+	}
 }
 
 void p512_mul(const void *panels, size_t stride, unsigned n_panels, uint32_t k, const void *x,
