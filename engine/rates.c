@@ -76,6 +76,7 @@ static void *mul_worker(void *arg)
 	struct worker *w = arg;
 	const struct kernels *k = w->k;
 	size_t panel = (size_t)16 * MUL_K * k->p_bytes;
+	size_t ldx = k->p_form != P_NONE ? p_stride(MUL_K, k->p_bytes) : MUL_K;
 	float *y = (float *)w->mem, *x = y + MUL_ROWS * MUL_COLS, *rows = x + MUL_K * MUL_COLS;
 	uint8_t *panels = (uint8_t *)(rows + MUL_ROWS * MUL_K), *xs = panels + 2 * panel;
 	uint64_t from, took, n = 0;
@@ -87,14 +88,15 @@ static void *mul_worker(void *arg)
 	if (k->p_form != P_NONE) {
 		k->p_from_f32(rows, MUL_K, 16, MUL_K, panels);
 		k->p_from_f32(rows + 16 * MUL_K, MUL_K, 16, MUL_K, panels + panel);
-		k->p_form_x(x, xs, (size_t)MUL_K * MUL_COLS);
+		for (size_t c = 0; c < MUL_COLS; c++)
+			k->p_form_x(x + c * MUL_K, xs + c * ldx * k->p_bytes, MUL_K);
 	}
 	if (!started(w))
 		return NULL;
 	from = clock_mono_ns();
 	do {
 		if (k->p_form != P_NONE)
-			k->p_mul(panels, panel, 2, MUL_K, xs, MUL_K, MUL_COLS, y, MUL_ROWS, true);
+			k->p_mul(panels, panel, 2, MUL_K, xs, ldx, MUL_COLS, y, MUL_ROWS, true);
 		else
 			k->gemm(rows, MUL_K, MUL_ROWS, x, MUL_K, MUL_COLS, MUL_K, y, MUL_ROWS);
 		n += 2ull * MUL_ROWS * MUL_COLS * MUL_K;
