@@ -46,7 +46,7 @@ static int damaged(const uint8_t *good, size_t n, size_t head)
 
 	memcpy(p, good, n);
 	while (hits--) {
-		uint32_t at = rnd((uint32_t)head);
+		uint32_t at = rnd((uint32_t)head), most = (uint32_t)(n - at < 8 ? n - at : 8);
 
 		switch (rnd(3)) {
 		case 0:
@@ -56,7 +56,7 @@ static int damaged(const uint8_t *good, size_t n, size_t head)
 			p[at] = (uint8_t)rnd(256);
 			break;
 		default:
-			memset(p + at, rnd(2) ? 0xff : 0, 1 + rnd(8));
+			memset(p + at, rnd(2) ? 0xff : 0, 1 + rnd(most));
 			break;
 		}
 	}
