@@ -262,11 +262,10 @@ const struct model_verb model_verb_generate = {
     "generate", verb_generate,
     "  generate FILE --prompt TEXT | --tokens 1,2,3 [--n 32] [--chat] [--system TEXT]\n"
     "        [--greedy] [--seed N] [--temperature 0.6] [--top-p 0.9] [--top-k N] [--min-p P]\n"
-    "        [--kernel NAME] [--threads N] [--kv TYPE] [--special]\n"
-    "        [--draft N]                   guess up to N tokens where the text repeats itself:\n"
-    "                                      the same text, sooner\n"
-    "        [--schema FILE]               the text is JSON that satisfies this JSON Schema\n"
-    "                                      continue a prompt, shown as it comes. --chat: TEXT is "
-    "a\n"
-    "                                      user's message in the model's own format; --special:\n"
-    "                                      names of control tokens in TEXT count as such\n"};
+    "        [--kernel NAME] [--threads N] [--kv TYPE] [--special] [--schema FILE] [--draft N]\n"
+    "                                      continue a prompt, shown as it comes\n"
+    "        --chat                        TEXT is a user's message in the model's own format\n"
+    "        --special                     names of control tokens in TEXT count as such\n"
+    "        --schema FILE                 the text is JSON that satisfies this JSON Schema\n"
+    "        --draft N                     guess up to N tokens where the text repeats itself:\n"
+    "                                      the same text, sooner\n"};

@@ -16,7 +16,7 @@ _sallyport_model() {
 	case $verb in
 	'') takes="inspect plan bench generate perplexity quantize synth logits tokenize import" ;;
 	logits) takes="--tokens --path --kernel" ;;
-	generate) takes="--prompt --tokens --n --chat --system --schema --draft --draft --greedy --seed --temperature --top-p --top-k --min-p --kernel --threads --kv --special" ;;
+	generate) takes="--prompt --tokens --n --chat --system --schema --draft --greedy --seed --temperature --top-p --top-k --min-p --kernel --threads --kv --special" ;;
 	tokenize) takes="--text-file --special --bos" ;;
 	import) takes="--sha256 --to" ;;
 	synth) takes="--shape --type --seed --headers" ;;
