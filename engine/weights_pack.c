@@ -9,8 +9,8 @@
 #include "weights.h"
 
 #define HUGE_PAGE (2u << 20)
-#define PIECE (32u << 20)	/* bytes of file between two looks at the clock and the caller */
-#define ITEM_BYTES (256u << 10) /* a thread takes at once */
+#define PIECE (64u << 20)     /* bytes of file between two looks at the clock and the caller */
+#define ITEM_BYTES (1u << 20) /* a thread takes at once */
 #define LAYER_MATS 7
 
 static uint32_t panels_of(const struct wmat *m)
