@@ -76,7 +76,7 @@ static int verb_synth(int argc, char **argv)
 
 const struct model_verb model_verb_synth = {
     "synth", verb_synth,
-    "  synth FILE --shape nano|1b|3b|8b|70b|405b --type Q4_0|Q4_K_M|Q5_K_M|Q6_K|Q8_0|BF16|F16|F32\n"
+    "  synth FILE --shape nano|1b|3b|8b|70b|405b --type Q4_K_M|Q8_0|...\n"
     "        [--seed N] [--headers]       a new file of that exact shape with random weights;\n"
     "                                      --headers: the weights are a hole in the file (for "
     "plan)\n"};

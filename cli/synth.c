@@ -15,8 +15,9 @@
 #define MAX_TENSORS (4 + 9 * 126)
 
 const char *const synth_names[] = {"nano", "1b", "3b", "8b", "70b", "405b", NULL};
-const char *const synth_types[] = {"Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0",
-				   "BF16", "F16",    "F32",    NULL};
+const char *const synth_types[] = {"Q4_0",   "Q4_1",   "Q5_0",	 "Q5_1", "Q8_0",   "Q2_K",
+				   "Q3_K",   "Q4_K",   "Q4_K_M", "Q5_K", "Q5_K_M", "Q6_K",
+				   "IQ4_NL", "IQ4_XS", "BF16",	 "F16",	 "F32",	   NULL};
 static const struct synth_shape shapes[] = {
     {"nano", 2, 256, 512, 4, 2, 64, 512, 4096, true, 32},
     {"1b", 16, 2048, 8192, 32, 8, 64, 128256, 131072, true, 32},

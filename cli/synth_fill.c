@@ -7,12 +7,44 @@
 #include "num.h"
 #include "synth.h"
 
-enum { F32, F16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, BF16 };
+enum { F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS };
 static const struct synth_type types[] = {
-    [F32] = {"F32", 0, 1, 4},	     [F16] = {"F16", 1, 1, 2},
-    [Q4_0] = {"Q4_0", 2, 32, 18},    [Q8_0] = {"Q8_0", 8, 32, 34},
-    [Q4_K] = {"Q4_K", 12, 256, 144}, [Q5_K] = {"Q5_K", 13, 256, 176},
-    [Q6_K] = {"Q6_K", 14, 256, 210}, [BF16] = {"BF16", 30, 1, 2},
+    [F32] = {"F32", 0, 1, 4},
+    [F16] = {"F16", 1, 1, 2},
+    [BF16] = {"BF16", 30, 1, 2},
+    [Q4_0] = {"Q4_0", 2, 32, 18},
+    [Q4_1] = {"Q4_1", 3, 32, 20},
+    [Q5_0] = {"Q5_0", 6, 32, 22},
+    [Q5_1] = {"Q5_1", 7, 32, 24},
+    [Q8_0] = {"Q8_0", 8, 32, 34},
+    [Q2_K] = {"Q2_K", 10, 256, 84},
+    [Q3_K] = {"Q3_K", 11, 256, 110},
+    [Q4_K] = {"Q4_K", 12, 256, 144},
+    [Q5_K] = {"Q5_K", 13, 256, 176},
+    [Q6_K] = {"Q6_K", 14, 256, 210},
+    [IQ4_NL] = {"IQ4_NL", 20, 32, 18},
+    [IQ4_XS] = {"IQ4_XS", 23, 256, 136},
+};
+
+/* How a block's scale is set: the deviation of its numbers at scale 1; the scale times `mid` at
+ * m_at is what makes their mean 0; or the scale has either sign. */
+static const struct how {
+	float unit, mid;
+	uint8_t d_at, m_at;
+	bool either;
+} hows[] = {
+    [Q4_0] = {4.61f, 0, 0, 0, true},
+    [Q4_1] = {4.61f, -7.5f, 0, 2, false},
+    [Q5_0] = {9.23f, 0, 0, 0, true},
+    [Q5_1] = {9.23f, -15.5f, 0, 2, false},
+    [Q8_0] = {73.9f, 0, 0, 0, false},
+    [Q2_K] = {11.7f * 1.12f, 1.5f, 80, 82, false},
+    [Q3_K] = {18.5f * 2.35f, 0, 108, 0, true},
+    [Q4_K] = {48.4f * 4.61f, 7.5f, 0, 2, false},
+    [Q5_K] = {48.4f * 9.23f, 15.5f, 0, 2, false},
+    [Q6_K] = {24 * 18.5f, 0, 208, 0, false},
+    [IQ4_NL] = {70, 0, 0, 0, true},
+    [IQ4_XS] = {18.5f * 70, 0, 0, 0, true},
 };
 
 const struct synth_type *synth_type(const char *name)
@@ -128,54 +160,53 @@ static void k_scales(struct synth_rng *r, uint8_t s[12])
 	}
 }
 
-static void fill_block(const struct synth_type *t, struct synth_rng *r, const uint16_t d[2],
-		       uint16_t dmin, uint8_t *p)
+/* Scales inside a block of random bytes, where random ones would not do. */
+static void inner_scales(unsigned type, struct synth_rng *r, uint8_t *p)
 {
 	uint64_t v;
 
-	switch ((int)(t - types)) {
-	case Q4_0:
-		put_le16(p, d[p[0] & 1]);
+	switch (type) {
+	case Q2_K: /* the minimum is the scale, 8..15 */
+		for (int g = 0; g < 16; g++)
+			p[g] = (uint8_t)((8 | (p[g] & 7)) * 17);
 		break;
-	case Q8_0:
-		put_le16(p, d[0]);
-		break;
-	case Q4_K: /* (d sc) u - (dmin m), with m = sc: dmin is d times the middle of u */
+	case Q4_K: /* (d sc) u - (dmin m), with m = sc */
 	case Q5_K:
-		put_le16(p, d[0]);
-		put_le16(p + 2, dmin);
 		k_scales(r, p + 4);
 		break;
-	default: /* Q6_K: scales 16..31 of either sign */
+	case Q6_K: /* 16..31 of either sign */
 		v = next(r);
 		for (int g = 0; g < 16; g++, v >>= 4) {
 			int sc = 16 + (int)(v & 15);
 
 			p[192 + g] = (uint8_t)(p[192 + g] & 1 ? sc : -sc);
 		}
-		put_le16(p + 208, d[0]);
+		break;
+	default:
+		break;
 	}
 }
 
 void synth_fill(const struct synth_type *t, struct synth_rng *r, float sd, uint8_t *p,
 		uint64_t n_blocks)
 {
-	/* the deviation of a block's numbers at d = 1 */
-	static const float unit[] = {[Q4_0] = 4.61f,
-				     [Q8_0] = 73.9f,
-				     [Q4_K] = 48.4f * 4.61f,
-				     [Q5_K] = 48.4f * 9.23f,
-				     [Q6_K] = 24 * 18.5f};
-	uint16_t d[2], dmin;
+	unsigned type = (unsigned)(t - types);
+	const struct how *h = &hows[type];
+	uint16_t d, m;
 
 	if (t->elems == 1) {
 		fill_floats(t, r, sd, p, n_blocks);
 		return;
 	}
-	d[0] = half_of(sd / unit[t - types]);
-	d[1] = d[0] | 0x8000;
-	dmin = half_of(sd / unit[t - types] * (t == &types[Q4_K] ? 7.5f : 15.5f));
+	d = half_of(sd / h->unit);
+	m = half_of(sd / h->unit * h->mid);
 	random_bytes(r, p, n_blocks * t->bytes);
-	for (uint64_t i = 0; i < n_blocks; i++, p += t->bytes)
-		fill_block(t, r, d, dmin, p);
+	for (uint64_t i = 0; i < n_blocks; i++, p += t->bytes) {
+		uint16_t sign = h->either && (p[h->d_at] & 1) ? 0x8000 : 0;
+
+		put_le16(p + h->d_at, d | sign);
+		if (h->mid != 0)
+			put_le16(p + h->m_at, m);
+		inner_scales(type, r, p);
+	}
 }

@@ -8,7 +8,7 @@ _sallyport_model() {
 	done
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	--shape) COMPREPLY=($(compgen -W "nano 1b 3b 8b 70b 405b" -- "$cur")); return ;;
-	--type) COMPREPLY=($(compgen -W "Q4_0 Q4_K Q4_K_M Q5_K_M Q6_K Q8_0 BF16 F16 F32" -- "$cur")); return ;;
+	--type) COMPREPLY=($(compgen -W "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q4_K_M Q5_K Q5_K_M Q6_K IQ4_NL IQ4_XS BF16 F16 F32" -- "$cur")); return ;;
 	--kernel) COMPREPLY=($(compgen -W "portable avx2 avx2vnni avx512 avx512bf16 amx" -- "$cur")); return ;;
 	--kv) COMPREPLY=($(compgen -W "auto f16 bf16 q8_0 f32" -- "$cur")); return ;;
 	--path) COMPREPLY=($(compgen -W "batch step" -- "$cur")); return ;;

@@ -62,7 +62,8 @@ def made_up_models_are_the_same_for_a_seed_and_of_the_shape_asked_for():
 
 
 def made_up_logits_are_sane_for_every_type():
-    for kind in ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "F16", "F32"):
+    for kind in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q4_K_M", "Q5_K", "Q5_K_M", "Q6_K",
+                 "IQ4_NL", "IQ4_XS", "BF16", "F16", "F32"):
         row = model_json("logits", nano(kind), "--tokens", "3,4,5")["logits"]
         need(None not in row, "%s: no number" % kind)
         mean = sum(row) / len(row)
