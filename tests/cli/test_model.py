@@ -51,7 +51,7 @@ def made_up_models_are_the_same_for_a_seed_and_of_the_shape_asked_for():
     model("synth", path("c.gguf"), "--shape", "nano", "--type", "Q8_0", "--seed", "8")
     need(read(path("a.gguf")) == read(path("b.gguf")) != read(path("c.gguf")), "seeds")
     model("synth", path("a.gguf"), "--shape", "nano", "--type", "Q8_0", code=6)
-    need("Q4_K_M" in model("synth", path("d.gguf"), "--shape", "nano", "--type", "Q4_KM", code=2).stderr, "nearest type")
+    need("IQ4_NL" in model("synth", path("d.gguf"), "--shape", "nano", "--type", "IQ4NL", code=2).stderr, "nearest type")
     for shape, params in (("1b", 1235814400), ("8b", 8030261248), ("405b", 405853388800)):
         f = path(shape + ".gguf")
         model("synth", f, "--shape", shape, "--type", "Q4_K_M", "--headers")
