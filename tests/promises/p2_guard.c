@@ -84,6 +84,38 @@ static void a_sound_guard_in_its_own_file_is_taken(void **s)
 	close(fd);
 }
 
+static void a_guard_in_several_files_is_taken(void **s)
+{
+	int fd = starter(), fds[3];
+
+	for (int turned = 0; turned < 2; turned++) {
+		struct rig *r;
+
+		assert_true(patch_cut(fd, 3, fds));
+		rig_parts[0] = fds[turned ? 2 : 1]; /* turned: another digest, the same model */
+		rig_parts[1] = fds[turned ? 1 : 2];
+		rig_n_parts = 2;
+		r = rig_new(500, fds[0], true);
+		rig_n_parts = 0;
+		assert_int_equal(r->guard_ok, 1);
+		rig_free(r);
+	}
+	close(fd);
+}
+
+static void a_guard_that_lacks_a_file_is_no_guard(void **s)
+{
+	int fd = starter(), fds[3];
+
+	assert_true(patch_cut(fd, 3, fds));
+	close(fds[2]);
+	rig_parts[0] = fds[1];
+	rig_n_parts = 1;
+	nothing_passes(fds[0], true);
+	rig_n_parts = 0;
+	close(fd);
+}
+
 static void a_guard_that_answers_nan_is_no_guard(void **s)
 {
 	int fd = starter(), bad = patch_nan(fd);
@@ -168,6 +200,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_sound_guard_in_its_own_file_is_taken),
+	    cmocka_unit_test(a_guard_in_several_files_is_taken),
+	    cmocka_unit_test(a_guard_that_lacks_a_file_is_no_guard),
 	    cmocka_unit_test(a_guard_that_answers_nan_is_no_guard),
 	    cmocka_unit_test(a_guard_with_swapped_verdicts_is_no_guard),
 	    cmocka_unit_test(a_model_that_says_other_words_is_no_guard),

@@ -113,6 +113,9 @@ static void settings(struct rig *r, const uint8_t policy[32], const uint8_t chat
 	buf_free(&b);
 }
 
+int rig_parts[8];
+unsigned rig_n_parts;
+
 struct rig *rig_new(uint32_t threshold, int guard_fd, bool demo)
 {
 	struct rig *r;
@@ -141,8 +144,18 @@ struct rig *rig_new(uint32_t threshold, int guard_fd, bool demo)
 	sha_of(fd, sha);
 	eng_file(r->g, "model:starter", fd);
 	if (guard_fd >= 0) {
-		sha_of(guard_fd, guard_sha);
+		uint8_t shas[9][32];
+
+		sha_of(guard_fd, shas[0]);
 		eng_file(r->g, "model:guard", guard_fd);
+		for (unsigned i = 0; i < rig_n_parts; i++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "model:guard/%u", i + 2);
+			sha_of(rig_parts[i], shas[i + 1]);
+			eng_file(r->g, name, rig_parts[i]);
+		}
+		split_digest((const uint8_t(*)[32])shas, 1 + rig_n_parts, guard_sha);
 	}
 	eng_file(r->g, "policy", policy_fd(threshold, psha));
 	rig_peer(r, R_STORE, true);

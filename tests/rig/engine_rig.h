@@ -54,6 +54,8 @@ struct rig {
 
 /* NULL when the bundled model is not there: skip. SALLYPORT_STARTER names another file. threshold
  * in milli for the policy. guard_file: descriptor of another guard, -1 = the model itself. */
+extern int rig_parts[8]; /* further files of the guard, for rig_new() */
+extern unsigned rig_n_parts;
 struct rig *rig_new(uint32_t threshold_milli, int guard_fd, bool demo);
 void rig_free(struct rig *r);
 int rig_starter(void); /* descriptor or -1 */
