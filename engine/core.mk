@@ -23,7 +23,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 	tests/unit/golden.h tests/unit/golden.c tests/unit/ggufb.h tests/unit/ggufb.c \
 	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
-ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_amx tests/unit/t_pack \
+ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_amx tests/unit/t_weights tests/unit/t_pack \
 	tests/unit/t_determinism tests/unit/t_prefix tests/unit/t_prefix_text tests/unit/t_prefix_random tests/unit/t_seq tests/unit/t_sched \
 	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
@@ -40,6 +40,9 @@ tests_unit_t_amx_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_kernels_SOURCES = tests/unit/t_kernels.c
 tests_unit_t_kernels_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_kernels_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_weights_SOURCES = tests/unit/t_weights.c $(ENGINE_HELP)
+tests_unit_t_weights_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_weights_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_pack_SOURCES = tests/unit/t_pack.c
 tests_unit_t_pack_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_pack_LDADD = $(ENGINE_TEST_LIBS)
