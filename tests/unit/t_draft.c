@@ -67,11 +67,12 @@ static job_id begin(struct seq *s, const struct way *w, uint32_t *calls)
 {
 	struct gen_limit limit = {
 	    .max_new = SAID, .end_ids = (int32_t[]){-1}, .n_end = 1, .draft = w->draft};
+	static const int32_t stop[] = {70};
 	struct sampler smp;
 	job_id job;
 
 	if (w->stops) {
-		limit.stop_ids = (int32_t[]){70};
+		limit.stop_ids = stop;
 		limit.n_stop = 1;
 	}
 	sampler_init(&smp, 42);

@@ -65,7 +65,8 @@ static job_id append(struct seq *s, uint32_t n)
 
 static job_id generate(struct seq *s, uint32_t n)
 {
-	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct gen_limit limit = {
+	    .max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1, .draft = n % 5};
 	struct sampler smp;
 	job_id job = 0;
 
@@ -214,7 +215,7 @@ static void cancel_storms_neither_leak_nor_stall(void **st)
 	int n;
 
 	for (int i = 0; i < 16; i++)
-		s[i] = seq_in((uint64_t)i % 3, PRIO_NORMAL, 400);
+		s[i] = seq_in((uint64_t)i % 3, i % 4 ? PRIO_NORMAL : PRIO_GUARD, 400);
 	assert_int_equal(pthread_create(&t, NULL, canceller, &storm), 0);
 	while (ended < STORM) {
 		for (int i = 0; i < 16; i++)
@@ -225,7 +226,7 @@ static void cancel_storms_neither_leak_nor_stall(void **st)
 				job = append(s[i], 100);
 				begun += 2;
 				atomic_store(&storm.from, job > 40 ? job - 40 : 1);
-				job = generate(s[i], 20);
+				job = generate(s[i], 16 + (uint32_t)i % 5);
 				seq_credit(s[i], 20);
 				atomic_store(&storm.to, job);
 			}
