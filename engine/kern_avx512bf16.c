@@ -87,6 +87,7 @@ static void expand_q4_0(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p);
 		__m512i q[8];
 
+		soon(p, CELL_Q4_0);
 		quads4(p + 32, q);
 		cell_pairs(2, q, times(d, STEP2), times(d, BASE2 + 8), out);
 	}
@@ -100,6 +101,7 @@ static void expand_q8_0(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p);
 		__m512i q[8];
 
+		soon(p, CELL_Q8_0);
 		quads8(p + 32, q);
 		cell_pairs(1, q, times(d, STEP1), times(d, BASE1 + 128), out);
 	}
@@ -124,6 +126,7 @@ static void expand_q4_k(const uint8_t *p, uint32_t k, void *to)
 		for (unsigned c = 0; c < 8; c++, out += 1024) {
 			__m512i q[8];
 
+			soon(p + (size_t)CELL_Q4_K * c, CELL_Q4_K);
 			quads4(p + K_NIB + 256 * c, q);
 			k_cell(p, c, q, d, dmin, out);
 		}
@@ -140,6 +143,7 @@ static void expand_q5_k(const uint8_t *p, uint32_t k, void *to)
 		for (unsigned c = 0; c < 8; c++, out += 1024) {
 			__m512i q[8];
 
+			soon(p + (size_t)CELL_Q5_K * c, CELL_Q5_K);
 			quads5(p + K_NIB + 256 * c, p + Q5_HI + 64 * c, q);
 			k_cell(p, c, q, d, dmin, out);
 		}
@@ -156,6 +160,7 @@ static void expand_q6_k(const uint8_t *p, uint32_t k, void *to)
 		for (unsigned c = 0; c < 8; c++, out += 1024) {
 			__m512i q[8];
 
+			soon(p + (size_t)CELL_Q6_K * c, CELL_Q6_K);
 			quads6(p + Q6_NIB + 256 * c, p + Q6_HI + 128 * c, q);
 #pragma GCC unroll 2
 			for (unsigned h = 0; h < 2; h++) {
@@ -174,14 +179,21 @@ static void expand_f16(const uint8_t *p, uint32_t k, void *to)
 {
 	uint8_t *out = to;
 
-	for (size_t i = 0; i < (size_t)k * 32; i += 64)
+	for (size_t i = 0; i < (size_t)k * 32; i += 64) {
+		soon(p + i, 64);
 		_mm512_storeu_si512(
 		    out + i, (__m512i)_mm512_cvtne2ps_pbh(halves(p + i + 32), halves(p + i)));
+	}
 }
 
 static void expand_bf16(const uint8_t *p, uint32_t k, void *to)
 {
-	memcpy(to, p, (size_t)k * 32);
+	uint8_t *out = to;
+
+	for (size_t i = 0; i < (size_t)k * 32; i += 64) {
+		soon(p + i, 64);
+		_mm512_storeu_si512(out + i, ld512(p + i));
+	}
 }
 
 static void form_x(const float *x, void *to, size_t n)

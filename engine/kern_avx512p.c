@@ -48,6 +48,7 @@ void p512_q4_0(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p);
 		__m512i q[8];
 
+		soon(p, CELL_Q4_0);
 		quads4(p + 32, q);
 		cell_floats(q, d, times(d, 8), out);
 	}
@@ -61,6 +62,7 @@ void p512_q8_0(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p);
 		__m512i q[8];
 
+		soon(p, CELL_Q8_0);
 		quads8(p + 32, q);
 		cell_floats(q, d, times(d, 128), out);
 	}
@@ -83,6 +85,7 @@ void p512_q4_k(const uint8_t *p, uint32_t k, void *to)
 		for (unsigned c = 0; c < 8; c++, out += 512) {
 			__m512i q[8];
 
+			soon(p + (size_t)CELL_Q4_K * c, CELL_Q4_K);
 			quads4(p + K_NIB + 256 * c, q);
 			k_cell(p, c, q, d, dmin, out);
 		}
@@ -99,6 +102,7 @@ void p512_q5_k(const uint8_t *p, uint32_t k, void *to)
 		for (unsigned c = 0; c < 8; c++, out += 512) {
 			__m512i q[8];
 
+			soon(p + (size_t)CELL_Q5_K * c, CELL_Q5_K);
 			quads5(p + K_NIB + 256 * c, p + Q5_HI + 64 * c, q);
 			k_cell(p, c, q, d, dmin, out);
 		}
@@ -115,6 +119,7 @@ void p512_q6_k(const uint8_t *p, uint32_t k, void *to)
 		for (unsigned c = 0; c < 8; c++, out += 512) {
 			__m512i q[8];
 
+			soon(p + (size_t)CELL_Q6_K * c, CELL_Q6_K);
 			quads6(p + Q6_NIB + 256 * c, p + Q6_HI + 128 * c, q);
 			for (unsigned h = 0; h < 2; h++) {
 				__m512 s = _mm512_mul_ps(d, i8_rows(p + Q6_SC + 32 * c + 16 * h));
@@ -142,8 +147,10 @@ void p512_f16(const uint8_t *p, uint32_t k, void *to)
 {
 	float *out = to;
 
-	for (uint32_t i = 0; i < k; i += 2, p += 64, out += 32)
+	for (uint32_t i = 0; i < k; i += 2, p += 64, out += 32) {
+		soon(p, 64);
 		put_pair(halves(p), halves(p + 32), out);
+	}
 }
 
 void p512_bf16(const uint8_t *p, uint32_t k, void *to)
@@ -154,6 +161,7 @@ void p512_bf16(const uint8_t *p, uint32_t k, void *to)
 	for (uint32_t i = 0; i < k; i += 2, p += 64, out += 32) {
 		__m512i v = ld512(p);
 
+		soon(p, 64);
 		_mm512_storeu_si512(out, _mm512_slli_epi32(v, 16));
 		_mm512_storeu_si512(out + 16, _mm512_and_si512(v, high));
 	}
