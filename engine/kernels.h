@@ -2,8 +2,9 @@
  * time by kern_pick(). All pointers are borrowed; every function is pure and safe from any thread.
  *
  * Determinism: each output value depends on its own inputs alone, in a fixed order of operations,
- * whatever else is computed beside it: a dot product has eight partial sums (element i goes to sum
- * i mod 8) that are added in a fixed tree. So a row's result never depends on the batch.
+ * whatever else is computed beside it: a dot product has eight partial sums (with AVX-512 sixteen;
+ * element i goes to sum i mod 8 or 16) that are added in a fixed tree. So a row's result never
+ * depends on the batch.
  *
  * A table may leave entries NULL and name a `base`: kern_pick() gives it complete, with the base's
  * functions in their places. Tables, best first: amx, avx512bf16, avx512, avx2vnni, avx2,
