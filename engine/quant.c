@@ -246,6 +246,7 @@ static int put_rows(struct work *w, struct err *err)
 				       "tensor %u has a weight that is no number within +-%.0f",
 				       w->t->number, (double)QUANT_MOST);
 	rc = io_write_all(w->out, w->buf, (size_t)(w->n * w->out_row), err);
+	drop_pages(span_of(w->t->data.p + w->first * w->in_row, (size_t)(w->n * w->in_row)));
 	return rc < 0 ? rc : tell(w, w->n * w->in_row, err);
 }
 
@@ -277,6 +278,7 @@ static int put_copy(struct work *w, struct err *err)
 		size_t n = w->t->data.n - at < CHUNK_BYTES ? w->t->data.n - at : CHUNK_BYTES;
 
 		rc = io_write_all(w->out, w->t->data.p + at, n, err);
+		drop_pages(span_of(w->t->data.p + at, n));
 		if (rc == 0)
 			rc = tell(w, n, err);
 	}
@@ -305,7 +307,6 @@ static int put_tensors(struct work *w, struct quant_sum *sum, struct err *err)
 			rc = w->type == w->t->type ? put_copy(w, err) : put_matrix(w, err);
 		gtype_row_bytes(w->type, w->t->dims[0], &row);
 		at = start + row * (w->t->elems / w->t->dims[0]);
-		drop_pages(w->t->data);
 	}
 	sum->bytes_out += at;
 	return rc;
