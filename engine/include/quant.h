@@ -20,7 +20,8 @@ struct quant_sum { /* what was done */
 /* Reads a model (fds as engine_model_add takes them) and writes one GGUF file to `out`, a descriptor
  * at its start. Matrices whose rows are no whole blocks become F16; vectors and whatever is no
  * weight of two dimensions stay as they are; metadata is kept but for general.file_type,
- * general.quantization_version and split.*. Memory: some MiB, as pages of the files are let go behind the work.
+ * general.quantization_version and split.*. Memory: some MiB, as pages of the files are let go
+ * behind the work.
  * E_UNSUPPORTED: an unknown type, or a matrix that is quantised already (no requantize); E_FORMAT:
  * a weight that is no number, or is beyond 65504; E_CANCELLED; E_IO; and what loading says of a bad
  * file. On error the file is to be thrown away. */
