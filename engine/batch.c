@@ -135,3 +135,11 @@ void batch_forget(struct seq *s)
 		s->flight->parts[s->part].seq = NULL;
 	s->flight = NULL;
 }
+
+void batch_forget_model(struct engine *e, const struct model *m)
+{
+	if (e->batch.m == m)
+		e->batch.stage = BATCH_NONE;
+	if (e->urgent.m == m)
+		e->urgent.stage = BATCH_NONE;
+}

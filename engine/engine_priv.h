@@ -171,6 +171,7 @@ struct batch *batch_next(struct engine *e); /* the one that goes on now; NULL: n
 void batch_advance(struct engine *e, struct batch *b);
 void batch_drop_job(struct job *j);  /* its rows leave the batch they are in */
 void batch_forget(struct seq *s);    /* goes */
+void batch_forget_model(struct engine *e, const struct model *m); /* goes, and has no sequences */
 bool batch_runnable(const struct engine *e);
 
 /* build.c: what goes into a batch */

@@ -293,10 +293,14 @@ static void sort_classes(struct head *h, uint32_t n)
 void head_group(struct engine *e, struct batch *b)
 {
 	struct model *m = b->m;
-	uint32_t left = b->n_heads - b->head, n = left < HEAD_ROWS ? left : HEAD_ROWS;
-	const struct head *h = b->heads + b->head;
-	uint32_t n_vocab = m->info.n_vocab;
+	uint32_t left, n, n_vocab = m->info.n_vocab;
+	const struct head *h;
 
+	while (b->head < b->n_heads && !b->heads[b->head].job)
+		b->head++; /* nobody wants it any more */
+	h = b->heads + b->head;
+	left = b->n_heads - b->head;
+	n = left < HEAD_ROWS ? left : HEAD_ROWS;
 	sort_classes(b->heads + b->head, n);
 	head_product(e, b, h, n);
 	draw_all(e, h, n, m->logits, n_vocab);

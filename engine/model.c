@@ -106,6 +106,7 @@ int engine_model_drop(struct engine *e, struct model *m, struct err *err)
 
 	if (m->seqs)
 		return err_set(err, E_BUSY, "%u sequences of the model live", m->seqs);
+	batch_forget_model(e, m);
 	while (*at != m)
 		at = &(*at)->next;
 	*at = m->next;

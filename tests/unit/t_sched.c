@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "engine_help.h"
@@ -389,6 +390,49 @@ static void freeing_a_sequence_silences_it(void **st)
 	assert_int_equal(engine_poll(r.e, ev, 4), 0);
 }
 
+/* Steps to the output rows of a batch of one sequence that wants n of them. */
+static struct seq *in_output_rows(struct model *m, uint32_t n, job_id *job)
+{
+	struct seq_cfg cfg = {.priority = PRIO_NORMAL, .max_tokens = 200};
+	struct want w = {.rows = WANT_LOGITS_FULL, .all_rows = true};
+	static int32_t ids[200];
+	struct seq *s = NULL;
+
+	some_ids(ids, n, SMALL_VOCAB, 4);
+	assert_int_equal(seq_new(r.e, m, &cfg, &s, NULL), 0);
+	assert_int_equal(seq_append(s, ids, n, &w, job, NULL), 0);
+	r.e->chunk = n;
+	while (r.e->batch.stage != BATCH_HEADS)
+		assert_true(engine_step(r.e, 1) > 0);
+	assert_int_equal(r.e->batch.n_heads, n);
+	return s;
+}
+
+static void a_model_can_go_while_its_rows_are_put_out(void **st)
+{
+	int fd = random_model(&shape, 5, NULL);
+	struct engine_stats before, after;
+	struct event ev[8];
+	struct model *m;
+	job_id job;
+
+	assert_int_equal(engine_model_add(r.e, &fd, 1, NULL, &m, NULL), 0);
+	close(fd);
+	seq_free(in_output_rows(m, 100, &job));
+	assert_int_equal(engine_model_drop(r.e, m, NULL), 0);
+	assert_int_equal(r.e->batch.stage, BATCH_NONE);
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(engine_poll(r.e, ev, 8), 0);
+	/* rows that nobody wants any more are not computed */
+	in_output_rows(r.m, 100, &job);
+	engine_stats(r.e, &before);
+	job_cancel(r.e, job);
+	assert_int_equal(engine_step(r.e, 1), 0);
+	engine_stats(r.e, &after);
+	assert_int_equal(after.steps, before.steps + 1);
+}
+
 static void two_models_take_turns(void **st)
 {
 	struct seq_cfg cfg = {.max_tokens = 2000, .priority = PRIO_NORMAL};
@@ -483,6 +527,7 @@ int main(void)
 	    T(a_cancelled_job_ends_at_the_next_layer),
 	    T(paused_and_queued_jobs_can_be_cancelled),
 	    T(freeing_a_sequence_silences_it),
+	    T(a_model_can_go_while_its_rows_are_put_out),
 	    T(two_models_take_turns),
 	    T(a_step_does_not_walk_over_those_who_wait),
 	    T(closing_ends_everything),
