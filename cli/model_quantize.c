@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "jsonw.h"
@@ -76,6 +77,27 @@ static void report(const char *to, const char *type, const struct quant_sum *s)
 	model_print(&b);
 }
 
+/* The file to write to, empty. Never one that is read: it would be lost. */
+static int open_new(const char *path, const struct model_files *in, int *fd, struct err *err)
+{
+	struct stat out, sb;
+	int rc = E_OK;
+
+	*fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+	if (*fd < 0 || fstat(*fd, &out) < 0)
+		rc = err_sys(err, "%s", path);
+	for (unsigned i = 0; i < in->n && rc == E_OK; i++)
+		if (fstat(in->fd[i], &sb) == 0 && sb.st_dev == out.st_dev &&
+		    sb.st_ino == out.st_ino)
+			rc = err_set(err, E_RANGE, "%s is being read; name the copy otherwise",
+				     path);
+	if (rc == E_OK && ftruncate(*fd, 0) < 0)
+		rc = err_sys(err, "%s", path);
+	if (rc < 0 && *fd >= 0)
+		close(*fd);
+	return rc;
+}
+
 static int write_new(const struct model_files *in, const char *to, bool force,
 		     const struct quant_opts *o, struct quant_sum *sum, struct err *err)
 {
@@ -83,9 +105,8 @@ static int write_new(const struct model_files *in, const char *to, bool force,
 	int fd, rc;
 
 	snprintf(tmp, sizeof(tmp), "%s.part", to);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		return err_sys(err, "%s", tmp);
+	if ((rc = open_new(tmp, in, &fd, err)) < 0)
+		return rc;
 	rc = model_quantize(in->fd, in->n, fd, o, sum, err);
 	if (rc == E_OK)
 		rc = publish(fd, tmp, to, force, err);

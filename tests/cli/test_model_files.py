@@ -70,6 +70,17 @@ def files_that_are_there_stay_unless_forced():
     model("quantize", nano("F32"), path("nofolder/y.gguf"), "--type", "Q8_0", code=1)
 
 
+def the_file_that_is_read_is_never_written():
+    part = path("z.gguf.part")
+    shutil.copy(nano("F32"), part)
+    need("being read" in model("quantize", part, path("z.gguf"), "--type", "Q8_0", code=2).stderr, "says why")
+    need(read(part) == read(nano("F32")) and not os.path.exists(path("z.gguf")), "the input stays")
+    os.rename(part, path("z.gguf"))
+    os.link(path("z.gguf"), part)
+    model("quantize", path("z.gguf"), path("z.gguf"), "--type", "Q8_0", "--force", code=2)
+    need(read(part) == read(nano("F32")), "another name of the input")
+
+
 # ---- several files ----
 
 class Gguf:
@@ -166,7 +177,8 @@ def a_split_model_is_imported_whole_by_one_digest():
 def main():
     bad = 0
     for step in (quantised_models_come_near_the_one_they_were_made_of, files_that_are_there_stay_unless_forced,
-                 any_part_names_the_whole_model, a_split_model_is_imported_whole_by_one_digest):
+                 the_file_that_is_read_is_never_written, any_part_names_the_whole_model,
+                 a_split_model_is_imported_whole_by_one_digest):
         try:
             step()
             print("ok %s" % step.__name__)
