@@ -63,10 +63,11 @@ void mask_free(struct mask *k)
 	if (!k)
 		return;
 	if (k->seen)
-		explicit_bzero(k->seen, k->n_seen * sizeof(*k->seen));
+		explicit_bzero(k->seen, k->cap_seen * sizeof(*k->seen));
 	free(k->seen);
 	free(k->frames);
 	schema_free(k->s);
+	explicit_bzero(k, sizeof(*k)); /* digits of numbers stand in the places */
 	free(k);
 }
 
@@ -156,25 +157,29 @@ static void allow_id(uint64_t *bits, int32_t id)
 	bits[id / 64] |= 1ull << (id % 64);
 }
 
+/* One byte of the walk; false: not allowed. */
+static bool enter(struct mask_trie *w, const struct tnode *d)
+{
+	struct thr *in = w->level + (size_t)d->depth * THREADS;
+	uint32_t n;
+
+	w->p.n_fr = w->level_fr[d->depth];
+	n = pda_step(&w->p, in, w->level_n[d->depth], d->c, in + THREADS);
+	w->level_n[d->depth + 1] = n;
+	w->level_fr[d->depth + 1] = w->p.n_fr;
+	for (int32_t id = n ? d->tok : -1; id >= 0; id = w->same[id])
+		allow_id(w->work, id);
+	return n > 0;
+}
+
 static void walk(struct mask_trie *w, const struct trie *t)
 {
-	for (uint32_t i = 0; i < t->n;) {
-		const struct tnode *d = &t->t[i];
-		struct thr *in = w->level + (size_t)d->depth * THREADS;
-		uint32_t n;
-
-		w->p.n_fr = w->level_fr[d->depth];
-		n = pda_step(&w->p, in, w->level_n[d->depth], d->c, in + THREADS);
-		w->level_n[d->depth + 1] = n;
-		w->level_fr[d->depth + 1] = w->p.n_fr;
-		if (!n) {
-			i = d->next;
-			continue;
-		}
-		for (int32_t id = d->tok; id >= 0; id = w->same[id])
-			allow_id(w->work, id);
-		i++;
-	}
+	w->p.work = 0;
+	for (uint32_t i = 0; i < t->n && w->p.work < MASK_WORK;)
+		i = enter(w, &t->t[i]) ? i + 1 : t->t[i].next;
+	/* what the walk did not reach: the bytes, of which one always leads on */
+	for (uint32_t i = 0; i < t->n && w->p.work >= MASK_WORK; i = t->t[i].next)
+		enter(w, &t->t[i]);
 	w->p.n_fr = w->level_fr[0];
 }
 

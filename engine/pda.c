@@ -4,22 +4,25 @@
  * thread's first successor always has room. */
 #include "pda_priv.h"
 
+#define STEP_WORK 8u /* of one thread, in comparisons */
+
 /* Node id may begin inside this frame. */
 bool pda_fits(const struct pda *p, uint32_t frame, uint32_t id)
 {
 	return pda_depth(p, frame) + p->s->nodes[id].height <= SCHEMA_MAX_DEPTH;
 }
 
-static bool same_stack(const struct pda *p, uint32_t a, uint32_t b)
+static bool same_stack(struct pda *p, uint32_t a, uint32_t b)
 {
-	while (a != b) {
+	for (; a != b; p->work += 2) {
 		const struct frame *x, *y;
 
 		if (a == NONE || b == NONE)
 			return false;
 		x = p->fr + a;
 		y = p->fr + b;
-		if (x->node != y->node || x->n != y->n || x->depth != y->depth)
+		if (x->hash != y->hash || x->node != y->node || x->n != y->n ||
+		    x->depth != y->depth)
 			return false;
 		a = x->parent;
 		b = y->parent;
@@ -30,6 +33,7 @@ static bool same_stack(const struct pda *p, uint32_t a, uint32_t b)
 /* False: such a thread is there already, or there is no room for one more. */
 bool pda_emit(struct out *o, struct thr t)
 {
+	o->p->work += o->n;
 	for (uint32_t i = 0; i < o->n; i++) {
 		const struct thr *u = &o->t[i];
 
@@ -47,9 +51,13 @@ bool pda_emit(struct out *o, struct thr t)
 /* A frame on top of `parent`; NONE when the room is used up, which pda_step's callers prevent. */
 static uint32_t push(struct pda *p, uint32_t parent, uint32_t node, uint32_t n)
 {
+	uint64_t h = parent == NONE ? 1 : p->fr[parent].hash;
+
 	if (p->n_fr == p->cap_fr)
 		return NONE;
-	p->fr[p->n_fr] = (struct frame){parent, node, n, pda_depth(p, parent) + 1};
+	h = (h << 32 ^ (uint64_t)node << 31 ^ n) * 0x9e3779b97f4a7c15u;
+	p->fr[p->n_fr] =
+	    (struct frame){parent, node, n, pda_depth(p, parent) + 1, (uint32_t)(h >> 32)};
 	return p->n_fr++;
 }
 
@@ -157,6 +165,7 @@ void pda_value(struct out *o, uint32_t frame, uint32_t id, uint8_t c)
 		leaf_start(o, frame, id, c);
 		return;
 	}
+	o->p->work += d->n * STEP_WORK;
 	for (uint32_t i = 0; i < d->n; i++)
 		leaf_start(o, frame, s->leaves[d->first + i], c);
 }
@@ -286,6 +295,7 @@ uint32_t pda_step(struct pda *p, const struct thr *in, uint32_t n, uint8_t c, st
 {
 	struct out o = {.p = p, .t = out};
 
+	p->work += n * STEP_WORK;
 	for (uint32_t i = 0; i < n; i++) {
 		o.room = THREADS - (n - 1 - i);
 		step(&o, in[i], c);

@@ -4,7 +4,7 @@
 /* ---- objects ---- */
 
 /* Of the properties that may come now, one whose key lies in the sorted range can be entered. */
-static bool key_open(const struct pda *p, uint32_t frame, uint32_t lo, uint32_t hi)
+static bool key_open(struct pda *p, uint32_t frame, uint32_t lo, uint32_t hi)
 {
 	const struct frame *f = &p->fr[frame];
 	const struct node *d = &p->s->nodes[f->node];
@@ -15,6 +15,7 @@ static bool key_open(const struct pda *p, uint32_t frame, uint32_t lo, uint32_t 
 		return false;
 	props = p->s->props + d->first;
 	last = props[f->n].req == NONE ? d->n - 1 : props[f->n].req;
+	p->work += hi - lo < last - f->n ? hi - lo : last - f->n;
 	if (hi - lo < last - f->n) {
 		for (uint32_t i = lo; i < hi; i++) {
 			uint32_t k = p->s->order[d->first + i];

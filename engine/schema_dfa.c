@@ -97,6 +97,7 @@ static void reach(struct re *r, uint64_t *set, uint16_t from)
 	while (n) {
 		uint16_t i = stack[--n];
 
+		*r->work -= *r->work < 3 ? *r->work : 3; /* it takes so much longer */
 		if (in_set(set, i))
 			continue;
 		set[i / 64] |= 1ull << (i % 64);
@@ -109,36 +110,52 @@ static void reach(struct re *r, uint64_t *set, uint16_t from)
 	}
 }
 
-/* Bytes that no set tells apart are one class; the first byte of each into rep[]. */
+/* Every class is split into what is in the set and what is not. */
+static void split(struct dfa *d, const struct cset *set)
+{
+	uint8_t to[2][128]; /* by class: its two parts, 0xff = not met yet */
+	uint16_t n = 0;
+
+	memset(to, 0xff, sizeof(to));
+	for (unsigned c = 0x20; c < 0x7f; c++) {
+		uint8_t *k = &d->class_of[c], *part = to[set_has(set, c)];
+
+		if (*k == 0xff)
+			continue;
+		if (part[*k] == 0xff)
+			part[*k] = (uint8_t)n++;
+		*k = part[*k];
+	}
+	d->classes = n;
+}
+
+/* Bytes that no set tells apart are one class; one byte of each into rep[]. */
 static void classes(const struct re *r, struct dfa *d, uint8_t rep[256])
 {
+	const struct cset *last = NULL;
 	struct cset all = {{0}};
 
 	set_not(&all);
-	memset(d->class_of, 0xff, sizeof(d->class_of));
-	for (unsigned c = 0; c < 128; c++) {
-		unsigned k = 0;
+	for (unsigned c = 0; c < 256; c++)
+		d->class_of[c] = set_has(&all, c) ? 0 : 0xff;
+	d->classes = 1;
+	for (uint32_t i = 0; i < r->n_nfa; i++) {
+		const struct cset *set = &r->nfa[i].set;
 
-		if (!set_has(&all, c))
+		if (r->nfa[i].op != N_SET || (last && memcmp(last, set, sizeof(*set)) == 0))
 			continue;
-		for (; k < d->classes; k++) {
-			bool same = true;
-
-			for (uint32_t i = 0; i < r->n_nfa && same; i++)
-				same = r->nfa[i].op != N_SET || set_has(&r->nfa[i].set, c) ==
-								    set_has(&r->nfa[i].set, rep[k]);
-			if (same)
-				break;
-		}
-		if (k == d->classes)
-			rep[d->classes++] = (uint8_t)c;
-		d->class_of[c] = (uint8_t)k;
+		split(d, set);
+		last = set;
 	}
+	for (unsigned c = 0x20; c < 0x7f; c++)
+		if (d->class_of[c] != 0xff)
+			rep[d->class_of[c]] = (uint8_t)c;
 }
 
 static uint16_t state_of(struct re *r, struct dfa *d, const uint64_t *set)
 {
 	uint64_t h = 0xcbf29ce484222325u, any = 0;
+	uint16_t *at;
 
 	for (unsigned i = 0; i < WORDS; i++) {
 		h = (h ^ set[i]) * 0x100000001b3u;
@@ -147,16 +164,16 @@ static uint16_t state_of(struct re *r, struct dfa *d, const uint64_t *set)
 	}
 	if (!any)
 		return DEAD;
-	for (uint16_t i = 0; i < d->n; i++)
-		if (r->hash[i] == h && memcmp(r->sets[i], set, sizeof(r->sets[i])) == 0)
-			return i;
+	for (at = &r->slot[h % RE_SLOTS]; *at; at = &r->slot[++h % RE_SLOTS])
+		if (memcmp(r->sets[*at - 1], set, sizeof(r->sets[0])) == 0)
+			return (uint16_t)(*at - 1);
 	if (d->n == RE_DFA) {
 		re_no(r, "too large");
 		return DEAD;
 	}
 	memcpy(r->sets[d->n], set, sizeof(r->sets[0]));
-	r->hash[d->n] = h;
-	return d->n++;
+	*at = ++d->n;
+	return (uint16_t)(d->n - 1);
 }
 
 static void subsets(struct re *r, struct dfa *d, uint16_t start, const uint8_t rep[256])
@@ -168,14 +185,14 @@ static void subsets(struct re *r, struct dfa *d, uint16_t start, const uint8_t r
 	for (uint16_t i = 0; i < d->n && !r->why; i++)
 		for (uint16_t k = 0; k < d->classes && !r->why; k++) {
 			memset(set, 0, sizeof(set));
-			if (*r->work < r->n_nfa) {
+			if (*r->work < r->n_nfa + WORDS) {
 				re_no(r, "too large");
 				return;
 			}
-			*r->work -= r->n_nfa;
+			*r->work -= r->n_nfa + WORDS;
 			for (uint16_t q = 0; q < r->n_nfa; q++)
 				if (in_set(r->sets[i], q) && r->nfa[q].op == N_SET &&
-				    set_has(&r->nfa[q].set, rep[k]))
+				    set_has(&r->nfa[q].set, rep[k]) && !in_set(set, r->nfa[q].a))
 					reach(r, set, r->nfa[q].a);
 			d->to[i * d->classes + k] = state_of(r, d, set);
 		}

@@ -41,7 +41,7 @@ void json_put_text(struct span s, struct buf *out); /* with quotes */
 #define SCHEMA_MAX_ALTS 32u    /* alternatives of one value, all nesting resolved */
 #define SCHEMA_MAX_VISITS (1u << 18) /* in resolving alternatives of alternatives */
 #define SCHEMA_MAX_LIT 16384u  /* bytes of one name or enum value, as JSON */
-#define SCHEMA_RE_WORK 8000000ull /* steps for all patterns of a schema */
+#define SCHEMA_RE_WORK 6000000ull /* steps for all patterns of a schema */
 #define HEIGHT_NONE 255u       /* no finite value */
 
 enum nkind { NK_ANYOF, NK_OBJECT, NK_ARRAY, NK_STRING, NK_NUMBER, NK_INTEGER, NK_FIXED, NK_LIT };
@@ -115,6 +115,7 @@ struct frame {
 	uint32_t node;
 	uint32_t n;	 /* OBJECT: the first property that may still come; ARRAY: items begun */
 	uint32_t depth;	 /* 1 = outermost */
+	uint32_t hash;	 /* of all this but `parent`, and of the frames below; unequal = not the same */
 };
 struct thr {
 	uint32_t frame; /* NONE = outside of everything */
@@ -129,6 +130,7 @@ struct pda {
 	const struct schema *s;
 	struct frame *fr;
 	uint32_t n_fr, cap_fr;
+	uint64_t work; /* about one for a comparison; grows, for those who must stop in time */
 };
 /* Threads after byte c. out: THREADS of room. 0: the byte is not allowed. Frames are added to p->fr
  * (at most 2 a thread); the caller may cut them off again when the threads are not kept. */
@@ -164,6 +166,10 @@ struct trie {
 	struct tnode *t;
 	uint32_t n, depth; /* depth: of the longest token */
 };
+/* What one set may cost, in pda.work (a nanosecond or less each). An author can nest alternatives so
+ * that every byte is looked at by THREADS places with stacks of full depth; then the set has every byte
+ * and the longer tokens that were reached. */
+#define MASK_WORK 10000000u
 #define MASK_MEMO 256u /* sets remembered for one model, over all its masks */
 struct memo {
 	uint64_t hash, used;

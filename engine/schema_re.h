@@ -11,6 +11,7 @@
 #define RE_DEPTH 32u
 #define RE_NFA 1024u /* a multiple of 64 */
 #define RE_DFA 1024u
+#define RE_SLOTS (4 * RE_DFA)
 #define RE_REPEAT 1000u
 #define RE_START 20000u /* work of the smallest one */
 #define WORDS (RE_NFA / 64)
@@ -39,7 +40,8 @@ struct re {
 	uint32_t n_ast;
 	struct nstate nfa[RE_NFA];
 	uint32_t n_nfa;
-	uint64_t sets[RE_DFA][WORDS], hash[RE_DFA];
+	uint64_t sets[RE_DFA][WORDS];
+	uint16_t slot[RE_SLOTS]; /* open addressing: state + 1 by its set */
 	uint64_t *work; /* steps left */
 	bool from_start, to_end;
 };

@@ -479,6 +479,46 @@ static void sets_are_remembered(void **state)
 	schema_free(s);
 }
 
+/* THREADS places that differ only in the outermost of 60 frames, inside a pattern: no list of plain
+ * tokens helps there. The set ends in time and still has every byte that may come. */
+static void no_schema_makes_a_set_dear(void **state)
+{
+	struct model *m = vocab[V_LLAMA3];
+	struct buf text = BUF_INIT(1 << 16);
+	struct schema *s = NULL;
+	struct thr out[THREADS];
+	struct mask *k = NULL;
+	int32_t ids[60];
+	uint64_t *bits;
+
+	if (!m)
+		skip();
+	for (unsigned i = 0; i < THREADS; i++)
+		buf_fmt(&text, "%s{\"maxItems\":%u,\"items\":{\"$ref\":\"#/$defs/x\"}}",
+			i ? "," : "{\"anyOf\":[", 10 + i);
+	buf_puts(&text, "],\"$defs\":{\"x\":{\"anyOf\":[{\"items\":{\"$ref\":\"#/$defs/x\"}},"
+			"{\"pattern\":\"^[a-y]{0,300}$\"}]}}}");
+	assert_int_equal(schema_compile(buf_span(&text), &s, NULL), 0);
+	assert_int_equal(mask_new(m, s, &k, NULL), 0);
+	pda_begin(s);
+	for (unsigned i = 0; i < 60; i++) {
+		ids[i] = byte_token(m, i < 59 ? '[' : '"');
+		pda_take(span_of(i < 59 ? "[" : "\"", 1));
+	}
+	assert_int_equal(n_threads, THREADS);
+	bits = malloc((m->info.n_vocab / 64 + 1) * sizeof(*bits));
+	memset(bits, 0xff, (m->info.n_vocab / 64 + 1) * sizeof(*bits));
+	mask_allow(k, ids, 60, bits);
+	assert_true(m->trie->p.work >= MASK_WORK && m->trie->p.work < MASK_WORK + MASK_WORK / 4);
+	for (unsigned c = 0x20; c < 0x7f; c++)
+		assert_int_equal(bit(bits, byte_token(m, (char)c)),
+				 pda_bytes(span_of(&(char){(char)c}, 1), out) > 0);
+	free(bits);
+	mask_free(k);
+	schema_free(s);
+	buf_free(&text);
+}
+
 /* ---- through the engine ---- */
 
 static void the_engine_draws_under_a_mask(void **state)
@@ -586,6 +626,7 @@ int main(void)
 	    cmocka_unit_test(behind_the_value_only_the_end_may_come),
 	    cmocka_unit_test(a_vocabulary_that_cannot_spell_is_refused),
 	    cmocka_unit_test(sets_are_remembered),
+	    cmocka_unit_test(no_schema_makes_a_set_dear),
 	    cmocka_unit_test(the_engine_draws_under_a_mask),
 	    cmocka_unit_test(lack_of_memory_is_an_error_everywhere),
 	};

@@ -349,6 +349,40 @@ static void hostile_sizes_are_refused(void **state)
 	buf_free(&b);
 }
 
+/* Many classes of bytes, hundreds of states that all lead on to all others. */
+static void put_dear_pattern(struct buf *b, int n)
+{
+	buf_fmt(b, "%s\"p%d\":{\"pattern\":\"^(", n ? "," : "", n);
+	for (unsigned bit = 0; bit < 7; bit++) {
+		buf_puts(b, bit ? "|[" : "[");
+		for (unsigned c = '0'; c <= 'z'; c++)
+			if (((c >= 'a') || (c >= 'A' && c <= 'Z') || c <= '9') && c >> bit & 1)
+				buf_putc(b, (char)c);
+		buf_puts(b, "]");
+	}
+	buf_fmt(b, ")?(.*){%d}$\"}", 440 - n);
+}
+
+static void what_patterns_cost_is_capped(void **state)
+{
+	struct buf b = BUF_INIT(1 << 20);
+	struct schema *s = NULL;
+	struct err err = {0};
+
+	for (int n = 4; n <= 28; n += 24) {
+		buf_reset(&b);
+		buf_puts(&b, "{\"properties\":{");
+		for (int i = 0; i < n; i++)
+			put_dear_pattern(&b, i);
+		buf_puts(&b, "}}");
+		assert_int_equal(schema_compile(buf_span(&b), &s, &err),
+				 n == 4 ? 0 : E_UNSUPPORTED);
+		schema_free(s);
+	}
+	assert_non_null(strstr(err.text, "'pattern': too "));
+	buf_free(&b);
+}
+
 static void nesting_ends_at_the_depth_cap(void **state)
 {
 	struct schema *s = compiled("{\"type\":\"array\",\"items\":{\"$ref\":\"#\"}}");
@@ -431,6 +465,7 @@ int main(void)
 	    cmocka_unit_test(listed_documents_are_accepted_and_refused),
 	    cmocka_unit_test(what_is_not_enforced_is_refused_by_name_and_place),
 	    cmocka_unit_test(hostile_sizes_are_refused),
+	    cmocka_unit_test(what_patterns_cost_is_capped),
 	    cmocka_unit_test(nesting_ends_at_the_depth_cap),
 	    cmocka_unit_test(its_words_are_all_that_it_says),
 	    cmocka_unit_test(bounds_of_numbers_are_scaled_exactly),
