@@ -113,8 +113,13 @@ void job_end(struct job *j, enum gen_end end)
 {
 	uint32_t n = j->kind == JOB_APPEND ? j->done - j->cached : j->n_tokens;
 
-	if (j->kind == JOB_GENERATE && (end == GEN_END || end == GEN_STOP_ID))
+	if (j->kind == JOB_GENERATE && (end == GEN_END || end == GEN_STOP_ID)) {
 		n++;
+	} else if (j->kind == JOB_GENERATE && j->n_tokens && !j->feed) {
+		/* computed, and ended before the next draw: what was said last is never kept */
+		j->seq->len--;
+		j->feed = true;
+	}
 	leave(j);
 	if (j->n_rows && j->rows_done == j->n_rows) {
 		j->rows_ev.ev = (struct event){.kind = EV_ROWS,

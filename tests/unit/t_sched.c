@@ -347,6 +347,39 @@ static void a_cancelled_job_ends_at_the_next_layer(void **st)
 	seq_free(other);
 }
 
+/* Whenever a generation is cancelled: the token reported last is not in the cache. */
+static void a_cancelled_generation_can_be_gone_on_with(void **st)
+{
+	enum { N = HEAD_ROWS + 2 };
+	uint32_t reported = 0;
+	struct seq *s[N];
+	struct event ev;
+	job_id job[N];
+
+	for (int i = 0; i < N; i++) {
+		s[i] = seq_in(0, PRIO_NORMAL, 100);
+		append(s[i], 5);
+		job[i] = generate(s[i], 50);
+		seq_credit(s[i], 50);
+	}
+	/* all have a row, and the first ones are drawn already */
+	while (!(r.e->batch.stage == BATCH_HEADS && r.e->batch.gens == N && r.e->batch.head))
+		assert_true(engine_step(r.e, 1) > 0);
+	for (int i = 0; i < N; i++)
+		job_cancel(r.e, job[i]);
+	while (engine_step(r.e, 0) > 0)
+		;
+	for (int i = 0; i < N; i++)
+		reported -= seq_len(s[i]) - 5 + 1;
+	while (engine_poll(r.e, &ev, 1) > 0) {
+		assert_true(ev.kind != EV_FAILED);
+		reported += ev.kind == EV_TOKEN;
+	}
+	assert_int_equal(reported, 0);
+	for (int i = 0; i < N; i++)
+		seq_free(s[i]);
+}
+
 static void paused_and_queued_jobs_can_be_cancelled(void **st)
 {
 	struct seq *s = seq_in(0, PRIO_NORMAL, 500);
@@ -525,6 +558,7 @@ int main(void)
 	    T(short_prompts_pass_long_ones_but_not_for_ever),
 	    T(long_prompts_do_not_stall_answers),
 	    T(a_cancelled_job_ends_at_the_next_layer),
+	    T(a_cancelled_generation_can_be_gone_on_with),
 	    T(paused_and_queued_jobs_can_be_cancelled),
 	    T(freeing_a_sequence_silences_it),
 	    T(a_model_can_go_while_its_rows_are_put_out),
