@@ -39,6 +39,24 @@ static bool name_ok(json_t *v)
 	return n >= 1 && n <= 64;
 }
 
+/* A member that is not in the list would be ignored, whatever it asks for. */
+static bool only(json_t *o, const char *const *names)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(o, key, v)
+	{
+		unsigned i = 0;
+
+		while (names[i] && strcmp(names[i], key) != 0)
+			i++;
+		if (!names[i] && !json_is_null(v))
+			return false;
+	}
+	return true;
+}
+
 static void put_form(struct chat_req *r, struct span text)
 {
 	buf_u8(&r->msgs, WIRE_ROLE_FORM);
@@ -66,12 +84,15 @@ static int put_schema(struct chat_req *r, struct span text, struct req_fault *f)
 
 static int take_schema(json_t *spec, struct chat_req *r, struct req_fault *f)
 {
+	static const char *const known[] = {"name", "description", "schema", "strict", NULL};
 	json_t *schema = json_object_get(spec, "schema"), *strict = json_object_get(spec, "strict");
 	char *text;
 	int rc;
 
 	if (!json_is_object(spec))
 		return bad(f, RS_BAD_REQUEST, "'json_schema' must be an object.");
+	if (!only(spec, known))
+		return bad(f, RS_UNSUPPORTED, "'json_schema' has a member nobody here knows.");
 	if (!name_ok(json_object_get(spec, "name")))
 		return bad(f, RS_BAD_REQUEST,
 			   "'json_schema.name' must be 1 to 64 letters, digits, '_' or '-'.");
@@ -91,6 +112,8 @@ static int take_schema(json_t *spec, struct chat_req *r, struct req_fault *f)
 
 int req_format(struct json_t *o, struct chat_req *r, struct req_fault *f)
 {
+	static const char *const by_schema[] = {"type", "json_schema", NULL};
+	static const char *const plain[] = {"type", NULL};
 	json_t *v = json_object_get(o, "response_format"), *type;
 	const char *t;
 
@@ -98,6 +121,9 @@ int req_format(struct json_t *o, struct chat_req *r, struct req_fault *f)
 		return 0;
 	type = json_object_get(v, "type");
 	t = json_is_string(type) ? json_string_value(type) : "";
+	if (!only(v, strcmp(t, "json_schema") == 0 ? by_schema : plain))
+		return bad(f, RS_UNSUPPORTED,
+			   "'response_format' has a member that does not go with its type.");
 	if (strcmp(t, "text") == 0)
 		return 0;
 	if (strcmp(t, "json_schema") == 0)

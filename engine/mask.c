@@ -5,6 +5,7 @@
 
 #include "fault.h"
 #include "model_priv.h"
+#include "num.h"
 #include "schema_priv.h"
 
 #define KEY_MAX 2048 /* bytes of a place's description; longer ones are not remembered */
@@ -50,6 +51,7 @@ int mask_new(struct model *m, struct schema *s, struct mask **out, struct err *e
 	if (FAULT("mask.alloc") || !(k = calloc(1, sizeof(*k))))
 		return err_set(err, E_NOMEM, "no memory for a mask");
 	s->refs++;
+	s->masks++;
 	k->s = s;
 	k->m = m;
 	k->trie = trie;
@@ -58,10 +60,29 @@ int mask_new(struct model *m, struct schema *s, struct mask **out, struct err *e
 	return 0;
 }
 
+/* What is remembered of a schema that no mask holds any more is of no use, and a client's. */
+static void forget(struct mask_trie *t, uint64_t id)
+{
+	for (unsigned i = 0; i < MASK_MEMO; i++) {
+		struct memo *o = &t->memo[i];
+
+		if (!o->key || get_le64((const uint8_t *)o->key) != id)
+			continue;
+		explicit_bzero(o->key, o->key_n);
+		explicit_bzero(o->bits, t->words * sizeof(*o->bits));
+		free(o->key);
+		o->key = NULL;
+		o->used = 0;
+	}
+	explicit_bzero(t->work, t->words * sizeof(*t->work));
+}
+
 void mask_free(struct mask *k)
 {
 	if (!k)
 		return;
+	if (--k->s->masks == 0)
+		forget(k->trie, k->s->id);
 	if (k->seen)
 		explicit_bzero(k->seen, k->cap_seen * sizeof(*k->seen));
 	free(k->seen);
@@ -129,6 +150,26 @@ static bool goes_on(const struct mask *k, const int32_t *ids, uint32_t n)
 				    tail * sizeof(*ids)) == 0);
 }
 
+/* Room for one more token; what was seen does not linger in freed memory. */
+static bool seen_room(struct mask *k)
+{
+	uint32_t cap = k->cap_seen ? k->cap_seen * 2 : 64;
+	int32_t *p;
+
+	if (k->n_seen < k->cap_seen)
+		return true;
+	if (FAULT("mask.seen") || !(p = calloc(cap, sizeof(*p))))
+		return false;
+	if (k->seen) {
+		memcpy(p, k->seen, k->n_seen * sizeof(*p));
+		explicit_bzero(k->seen, k->cap_seen * sizeof(*p));
+	}
+	free(k->seen);
+	k->seen = p;
+	k->cap_seen = cap;
+	return true;
+}
+
 /* Leaves the place these tokens lead to in the working memory too. False: no memory. */
 static bool follow(struct mask *k, const int32_t *ids, uint32_t n)
 {
@@ -139,7 +180,7 @@ static bool follow(struct mask *k, const int32_t *ids, uint32_t n)
 	from = k->n_seen;
 	load(k);
 	while (k->n_seen < n) {
-		if (!vec_room(&k->seen, k->n_seen, &k->cap_seen, sizeof(*k->seen)))
+		if (!seen_room(k))
 			return false;
 		k->seen[k->n_seen] = ids[k->n_seen];
 		take(k, ids[k->n_seen++]);
@@ -306,6 +347,8 @@ static void memo_put(struct mask_trie *t, struct memo *o, struct span key, uint6
 	}
 	memcpy(copy, key.p, key.n);
 	memcpy(o->bits, t->work, t->words * sizeof(*o->bits));
+	if (o->key)
+		explicit_bzero(o->key, o->key_n);
 	free(o->key);
 	o->key = copy;
 	o->key_n = key.n;

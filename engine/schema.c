@@ -102,6 +102,13 @@ static void build_end(struct build *b)
 	free(b->re);
 }
 
+/* Takes the room at once: a buffer that grows leaves what it held in freed memory. */
+static void room(struct buf *b, size_t n)
+{
+	if (buf_grow(b, n))
+		b->n -= n;
+}
+
 static void add_words(struct schema *s, struct span text)
 {
 	buf_span_put(&s->words, text);
@@ -116,6 +123,8 @@ static int compile(struct build *b)
 
 	if (!(b->node_of = calloc(b->doc.n, sizeof(*b->node_of))))
 		return err_set(b->err, E_NOMEM, "no memory for a schema");
+	room(&s->words, b->doc.mem_cap + 2 * b->doc.n);
+	room(&s->blob, b->doc.mem_cap);
 	for (uint32_t i = 0; i < b->doc.n; i++) {
 		b->node_of[i] = NONE;
 		add_words(s, b->doc.v[i].key);

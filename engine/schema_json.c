@@ -297,6 +297,7 @@ int json_read(struct jdoc *d, struct span text, struct err *err)
 	while (slots < text.n) /* a member has four bytes at least: a quarter is used at most */
 		slots *= 2;
 	d->mem = FAULT("schema.alloc") ? NULL : malloc(text.n);
+	d->mem_cap = text.n;
 	d->dup = d->mem ? calloc(slots, sizeof(*d->dup)) : NULL;
 	d->dup_mask = slots - 1;
 	if (!d->dup)
@@ -315,7 +316,7 @@ int json_read(struct jdoc *d, struct span text, struct err *err)
 void json_free(struct jdoc *d)
 {
 	if (d->mem)
-		explicit_bzero(d->mem, d->mem_n);
+		explicit_bzero(d->mem, d->mem_cap);
 	free(d->v);
 	free(d->mem);
 	free(d->dup);

@@ -22,7 +22,7 @@ struct jdoc {
 	struct jval *v; /* v[0] is the whole */
 	uint32_t n, cap;
 	char *mem; /* decoded strings */
-	size_t mem_n;
+	size_t mem_n, mem_cap;
 	uint32_t *dup; /* open addressing: value + 1 by (parent, key) */
 	uint32_t dup_mask;
 };
@@ -69,7 +69,7 @@ struct node {
 };
 struct schema {
 	uint64_t id; /* unique while the process lives */
-	unsigned refs;
+	unsigned refs, masks; /* masks: of refs, those that masks hold */
 	uint32_t root;
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;

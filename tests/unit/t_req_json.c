@@ -139,6 +139,11 @@ static const struct {
     {MU ",\"functions\":[{}]}", RS_UNSUPPORTED, "functions"},
     {MU ",\"tool_choice\":\"required\"}", RS_UNSUPPORTED, "tool_choice"},
     {MU FORMAT("\"type\":\"grammar\""), RS_UNSUPPORTED, "response_format"},
+    {MU FORMAT("\"type\":\"json_object\",\"schema\":{}"), RS_UNSUPPORTED, "response_format"},
+    {MU FORMAT("\"type\":\"text\",\"json_schema\":{}"), RS_UNSUPPORTED, "response_format"},
+    {MU FORMAT("\"type\":\"json_schema\",\"json_schema\":{\"name\":\"a\",\"schema\":{},"
+	       "\"grammar\":\"\"}"),
+     RS_UNSUPPORTED, "response_format"},
     {MU FORMAT("\"type\":\"json_schema\""), RS_BAD_REQUEST, "response_format"},
     {MU FORMAT("\"type\":\"json_schema\",\"json_schema\":{\"name\":\"a b\",\"schema\":{}}"),
      RS_BAD_REQUEST, "response_format"},
