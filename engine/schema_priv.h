@@ -166,10 +166,10 @@ struct trie {
 	struct tnode *t;
 	uint32_t n, depth; /* depth: of the longest token */
 };
-/* What one set may cost, in pda.work (a nanosecond or less each). An author can nest alternatives so
+/* What one set may cost, in pda.work (about two nanoseconds each). An author can nest alternatives so
  * that every byte is looked at by THREADS places with stacks of full depth; then the set has every byte
  * and the longer tokens that were reached. */
-#define MASK_WORK 10000000u
+#define MASK_WORK 4000000u
 #define MASK_MEMO 256u /* sets remembered for one model, over all its masks */
 struct memo {
 	uint64_t hash, used;
