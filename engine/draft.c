@@ -21,6 +21,8 @@ void draft_see(struct seq *s, const int32_t *ids, uint32_t n)
 
 	if (s->cfg.role == SEQ_GUARD || n > UINT32_MAX / 8 - s->n_past)
 		return;
+	if (s->n_past > s->cfg.max_tokens)
+		draft_forget(s, 0); /* appends that were cancelled add up */
 	while (cap < s->n_past + n)
 		cap *= 2;
 	if (cap != s->past_cap) {

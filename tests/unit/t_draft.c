@@ -246,6 +246,28 @@ static void company_that_guesses_too_changes_nothing(void **st)
 					      .kv = KV_F16});
 }
 
+static void cancelled_appends_do_not_add_up(void **st)
+{
+	int32_t ids[200];
+	struct event ev;
+	struct seq *s;
+	struct rig r;
+	job_id job;
+
+	rig_open(&r, random_model(&shape, 5, NULL), NULL, 1, 64u << 20);
+	s = rig_seq(&r, SEQ_CHAT, 300);
+	some_ids(ids, 200, SMALL_VOCAB, 1);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(seq_append(s, ids, 200, NULL, &job, NULL), 0);
+		job_cancel(r.e, job);
+		while (engine_step(r.e, 0) > 0 || engine_poll(r.e, &ev, 1) > 0)
+			;
+		assert_in_range(s->n_past, 200, 600);
+	}
+	assert_int_equal(seq_len(s), 0);
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +277,7 @@ int main(void)
 	    cmocka_unit_test(masked_answers_are_the_same),
 	    cmocka_unit_test(credit_reservations_and_stops_hold_inside_guesses),
 	    cmocka_unit_test(company_that_guesses_too_changes_nothing),
+	    cmocka_unit_test(cancelled_appends_do_not_add_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
