@@ -109,6 +109,12 @@ void head_begin(struct engine *e, struct batch *b)
 
 /* ---- rows of full logits ---- */
 
+/* NaN is above all numbers, so that it is seen. */
+static bool above(float a, float b)
+{
+	return a > b || (isnan(a) && !isnan(b));
+}
+
 static void top_k(struct job *j, const float *logits, uint32_t row)
 {
 	float *v = j->rows + (size_t)row * j->row_n;
@@ -118,11 +124,11 @@ static void top_k(struct job *j, const float *logits, uint32_t row)
 	for (uint32_t i = 0; i < j->seq->m->info.n_vocab; i++) {
 		uint32_t at;
 
-		if (n == j->row_n && !(logits[i] > v[n - 1]))
+		if (n == j->row_n && !above(logits[i], v[n - 1]))
 			continue;
 		if (n < j->row_n)
 			n++;
-		for (at = n - 1; at > 0 && logits[i] > v[at - 1]; at--) {
+		for (at = n - 1; at > 0 && above(logits[i], v[at - 1]); at--) {
 			v[at] = v[at - 1];
 			id[at] = id[at - 1];
 		}

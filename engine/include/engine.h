@@ -191,7 +191,7 @@ struct want {
 	bool all_rows;      /* a row for every appended token; else the last one only */
 	const int32_t *ids; /* WANT_LOGITS: kept by copy */
 	uint32_t n_ids;
-	uint32_t k;         /* WANT_TOP_K */
+	uint32_t k;         /* WANT_TOP_K: the highest first, NaN above all */
 	uint32_t transient; /* so many ids at the end neither enter the prefix cache nor come from it,
 			     * nor does what follows them: soon taken back, or not for its timing to tell */
 };

@@ -165,11 +165,11 @@ static int spoiled(const struct gguf *g, const struct gguf_tensor *t, uint32_t r
 }
 
 /* Prompt rows say so, and no token is drawn, in either class of arithmetic. */
-static void never_lost(int fd, const char *kernel, bool one_logit)
+static void never_lost(int fd, const char *kernel, bool one_logit, bool nan)
 {
 	static const int32_t ids[PROMPT] = {7, 7, 7, 7, 7, 7, 7, 7, 7};
 	struct outcome *o = calloc(1, sizeof(*o));
-	struct want w = {.rows = WANT_LOGITS_FULL};
+	struct want w = {.rows = WANT_LOGITS_FULL}, best = {.rows = WANT_TOP_K, .k = 2};
 	struct gen_limit limit = {.max_new = 3};
 	struct sampler smp;
 	struct rig r;
@@ -187,6 +187,9 @@ static void never_lost(int fd, const char *kernel, bool one_logit)
 		for (int i = 0; i < SMALL_VOCAB; i++)
 			bad += !isfinite(o->rows[i]);
 		assert_true(one_logit ? bad == 1 : bad == SMALL_VOCAB);
+		assert_int_equal(seq_append(s, ids, 1, &best, &job, NULL), 0);
+		run_job(r.e, job, o);
+		assert_true(isnan(o->rows[0]) || !nan);
 		assert_int_equal(seq_generate(s, &smp, &limit, NULL, NULL, &job, NULL), 0);
 		seq_credit(s, 3);
 		run_job(r.e, job, o);
@@ -213,8 +216,8 @@ static void a_scale_that_is_no_number_is_never_lost(void **st)
 
 			if (t->n_dims < 2)
 				continue;
-			never_lost(spoiled(&g, t, 7, true), *k, out);
-			never_lost(spoiled(&g, t, 7, false), *k, out);
+			never_lost(spoiled(&g, t, 7, true), *k, out, true);
+			never_lost(spoiled(&g, t, 7, false), *k, out, false);
 		}
 	gguf_free(&g);
 	gguf_unmap(&map);
