@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,7 +78,8 @@ static void report(const char *to, const char *type, const struct quant_sum *s)
 	model_print(&b);
 }
 
-/* The file to write to, empty. Never one that is read: it would be lost. */
+/* The file to write to, empty. Never one that is read (it would be lost), nor one that another
+ * process writes or has given its name meanwhile. */
 static int open_new(const char *path, const struct model_files *in, int *fd, struct err *err)
 {
 	struct stat out, sb;
@@ -91,6 +93,9 @@ static int open_new(const char *path, const struct model_files *in, int *fd, str
 		    sb.st_ino == out.st_ino)
 			rc = err_set(err, E_RANGE, "%s is being read; name the copy otherwise",
 				     path);
+	if (rc == E_OK && (flock(*fd, LOCK_EX | LOCK_NB) < 0 || lstat(path, &sb) < 0 ||
+			   sb.st_dev != out.st_dev || sb.st_ino != out.st_ino))
+		rc = err_set(err, E_RANGE, "%s is being written", path);
 	if (rc == E_OK && ftruncate(*fd, 0) < 0)
 		rc = err_sys(err, "%s", path);
 	if (rc < 0 && *fd >= 0)

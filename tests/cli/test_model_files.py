@@ -2,6 +2,7 @@
 """test_model_files.py - `sallyport model quantize`, and models in several files, on made-up models.
 
 Prints 'ok NAME' / 'not ok NAME'. BUILDDIR and SRCDIR come from the environment, as make check sets them."""
+import fcntl
 import hashlib
 import json
 import os
@@ -79,6 +80,13 @@ def the_file_that_is_read_is_never_written():
     os.link(path("z.gguf"), part)
     model("quantize", path("z.gguf"), path("z.gguf"), "--type", "Q8_0", "--force", code=2)
     need(read(part) == read(nano("F32")), "another name of the input")
+    with open(path("w.gguf.part"), "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b"half")
+        other.flush()
+        need("being written" in model("quantize", nano("F32"), path("w.gguf"), "--type", "Q8_0", code=2).stderr, "why")
+        need(read(path("w.gguf.part")) == b"half" and not os.path.exists(path("w.gguf")), "left to the other one")
+    model("quantize", nano("F32"), path("w.gguf"), "--type", "Q8_0")
 
 
 # ---- several files ----
