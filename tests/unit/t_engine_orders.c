@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #define GOOD "Hello, how are you today?"
+#define LONG "Tell me a very long story."
 
 enum step { GRANT, SUBMIT, CLAIMOK, ACK_INTENT, SOME_WORK, ACK_OUTCOME, N_STEPS };
 enum trouble { NONE, CANCEL, REVOKE, SILENCE, STORE_DIES, GATE_DIES, REPLAY, DUP_ACK, N_TROUBLES };
@@ -258,10 +259,11 @@ static void one_group_does_not_keep_another_waiting(void **s)
 	while (n < 100 && r->g->n_queued < 12) {
 		many[n] = rig_req(r, 4, 400);
 		rig_grant(r, many[n]);
-		rig_submit(r, many[n++], GOOD);
+		rig_submit(r, many[n++], LONG); /* stands still when its credit is used up */
 		for (int i = 0; i < 3; i++)
 			rig_turn(r, 0);
 	}
+	print_message("%u asked, %u under way, %u wait\n", n, r->g->active, r->g->n_queued);
 	assert_true(r->g->n_queued >= 12);
 	r->group = 2;
 	other = rig_req(r, 4, 400); /* as large: no memory is left that only it would fit */
