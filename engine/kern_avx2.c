@@ -339,6 +339,7 @@ static void rmsnorm(const float *x, const float *w, float *out, unsigned n, floa
 {
 	__m256 s = _mm256_setzero_ps(), scale;
 	__m256i m;
+	float sum;
 
 	for (unsigned i = 0; i < n; i += 8) {
 		__m256 v;
@@ -347,7 +348,8 @@ static void rmsnorm(const float *x, const float *w, float *out, unsigned n, floa
 		v = _mm256_maskload_ps(x + i, m);
 		s = _mm256_fmadd_ps(v, v, s);
 	}
-	scale = _mm256_set1_ps(1.0f / sqrtf(tree1(s) / (float)n + eps));
+	sum = tree1(s);
+	scale = _mm256_set1_ps(1.0f / sqrtf(sum / (float)n + eps) + 0.0f * sum);
 	for (unsigned i = 0; i < n; i += 8) {
 		m = lanes(n - i < 8 ? n - i : 8);
 		_mm256_maskstore_ps(

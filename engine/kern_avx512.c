@@ -118,13 +118,15 @@ INLINE __m512 exp16(__m512 x)
 static void rmsnorm(const float *x, const float *w, float *out, unsigned n, float eps)
 {
 	__m512 s = _mm512_setzero_ps(), scale;
+	float sum;
 
 	for (unsigned i = 0; i < n; i += 16) {
 		__m512 v = _mm512_maskz_loadu_ps(lanes(n - i), x + i);
 
 		s = _mm512_fmadd_ps(v, v, s);
 	}
-	scale = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(s) / (float)n + eps));
+	sum = _mm512_reduce_add_ps(s);
+	scale = _mm512_set1_ps(1.0f / sqrtf(sum / (float)n + eps) + 0.0f * sum);
 	for (unsigned i = 0; i < n; i += 16) {
 		__mmask16 m = lanes(n - i);
 		__m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), scale);

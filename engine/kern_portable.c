@@ -184,11 +184,12 @@ static void f32_to_half(const float *f, uint16_t *out, size_t n)
 
 static void rmsnorm(const float *x, const float *w, float *out, unsigned n, float eps)
 {
-	float s[8] = {0}, scale;
+	float s[8] = {0}, sum, scale;
 
 	for (unsigned i = 0; i < n; i++)
 		s[i & 7] += x[i] * x[i];
-	scale = 1.0f / sqrtf(tree8(s) / (float)n + eps);
+	sum = tree8(s);
+	scale = 1.0f / sqrtf(sum / (float)n + eps) + 0.0f * sum;
 	for (unsigned i = 0; i < n; i++)
 		out[i] = x[i] * scale * w[i];
 }

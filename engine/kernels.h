@@ -43,6 +43,7 @@ struct kernels {
 		     unsigned cols, unsigned k, float *y, size_t ldy);
 	void (*half_to_f32)(const uint16_t *h, float *out, size_t n);
 	void (*f32_to_half)(const float *f, uint16_t *out, size_t n); /* to nearest even */
+	/* All NaN where the squares add up to no number: else what is too large would end as 0. */
 	void (*rmsnorm)(const float *x, const float *w, float *out, unsigned n, float eps);
 	void (*swiglu)(const float *gate, const float *up, float *out,
 		       unsigned n);			   /* in place ok */

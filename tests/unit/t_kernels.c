@@ -237,6 +237,24 @@ static void norms_and_gates_match_their_definition(void **st)
 	}
 }
 
+static void what_is_too_large_to_norm_is_no_number(void **st)
+{
+	static const float bad[] = {2e19f, -3e38f, INFINITY, NAN};
+	float x[70], out[70], w[70];
+
+	EACH(k)
+	for (unsigned i = 0; i < 4 * 70; i++) {
+		unsigned n = i % 70 + 1;
+
+		for (unsigned j = 0; j < n; j++)
+			x[j] = w[j] = 1;
+		x[rnd() % n] = bad[i / 70];
+		k->rmsnorm(x, w, out, n, 1e-5f);
+		for (unsigned j = 0; j < n; j++)
+			assert_true(isnan(out[j]));
+	}
+}
+
 static void weighing_matches_its_definition(void **st)
 {
 	EACH(k)
@@ -331,6 +349,7 @@ int main(void)
 	    cmocka_unit_test(exponentials_are_exact_to_a_few_ulp),
 	    cmocka_unit_test(edges_of_exp_are_kept),
 	    cmocka_unit_test(norms_and_gates_match_their_definition),
+	    cmocka_unit_test(what_is_too_large_to_norm_is_no_number),
 	    cmocka_unit_test(weighing_matches_its_definition),
 	    cmocka_unit_test(every_item_runs_once),
 	    cmocka_unit_test(idle_threads_park),
