@@ -122,7 +122,7 @@ struct req {
 	bool formed;	       /* the answer is JSON: by the first of msgs, or any object */
 	struct schema *schema;
 	int32_t *ids;
-	size_t n_ids;
+	size_t n_ids, cap_ids;
 	uint32_t cached, guard_tokens;
 	struct scan *scan;
 	struct reading *reading; /* of the prompt */

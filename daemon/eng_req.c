@@ -45,6 +45,8 @@ void req_free(struct req *rq)
 	buf_free(&rq->early.body);
 	schema_free(rq->schema);
 	free(rq->msgs);
+	if (rq->ids)
+		explicit_bzero(rq->ids, rq->cap_ids * sizeof(*rq->ids));
 	free(rq->ids);
 	free(rq);
 }
@@ -151,6 +153,7 @@ static size_t tokenise(struct req *rq, const struct eng_model *em, uint16_t *cod
 
 	gmtime_r(&t, &tm);
 	o.today = span_of(today, strftime(today, sizeof(today), "%d %b %Y", &tm));
+	rq->cap_ids = cap;
 	rq->ids = calloc(cap, sizeof(*rq->ids));
 	if (rq->ids == NULL) {
 		*code = RS_INTERNAL;

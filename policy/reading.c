@@ -59,6 +59,7 @@ void reading_free(struct reading *r)
 	buf_wipe_free(&r->body);
 	buf_wipe_free(&r->answer);
 	buf_wipe_free(&r->variant);
+	explicit_bzero(r->ids, r->max * sizeof(*r->ids)); /* of unreleased text, too */
 	free(r->ids);
 	free(r);
 }

@@ -46,12 +46,12 @@ static int plan(struct scan *s, const struct chat_msg *msgs, size_t n, size_t ma
 	/* a conversation that ends with the agent is judged as one text only: its last message is
 	 * not the user's; one of a single turn says the same twice */
 	if (last != GUARD_USER) {
-		buf_free(talk);
+		buf_wipe_free(talk);
 		*talk = *flat;
 		*flat = (struct buf){0}; /* one owner of its memory */
 		s->n_texts += 1;
 	} else if (span_eq(buf_span(talk), buf_span(flat))) {
-		buf_free(flat);
+		buf_wipe_free(flat);
 		s->n_texts += 1;
 	} else {
 		s->n_texts += 2;
