@@ -112,15 +112,14 @@ static void leave(struct job *j)
 void job_end(struct job *j, enum gen_end end)
 {
 	uint32_t n = j->kind == JOB_APPEND ? j->done - j->cached : j->n_tokens;
+	bool whole = end == GEN_END || end == GEN_STOP_ID, back;
 
-	if (j->kind == JOB_GENERATE && (end == GEN_END || end == GEN_STOP_ID)) {
+	if (j->kind == JOB_GENERATE && whole)
 		n++;
-	} else if (j->kind == JOB_GENERATE && j->n_tokens && !j->feed) {
-		/* computed, and ended before the next draw: what was said last is never kept */
-		j->seq->len--;
-		j->feed = true;
-	}
+	back = j->kind == JOB_GENERATE && !whole && j->n_tokens && !j->feed;
 	leave(j);
+	if (back) /* computed, and ended before the next draw: what was said last is not kept */
+		(void)seq_truncate(j->seq, j->seq->len - 1);
 	if (j->n_rows && j->rows_done == j->n_rows) {
 		j->rows_ev.ev = (struct event){.kind = EV_ROWS,
 					       .job = j->id,

@@ -350,27 +350,37 @@ static void a_cancelled_job_ends_at_the_next_layer(void **st)
 /* Whenever a generation is cancelled: the token reported last is not in the cache. */
 static void a_cancelled_generation_can_be_gone_on_with(void **st)
 {
-	enum { N = HEAD_ROWS + 2 };
+	enum { N = HEAD_ROWS + 2, PROMPT = KV_TOKENS - 1 };
+	struct seq *s[N], *child, *last;
 	uint32_t reported = 0;
-	struct seq *s[N];
 	struct event ev;
 	job_id job[N];
 
 	for (int i = 0; i < N; i++) {
 		s[i] = seq_in(0, PRIO_NORMAL, 100);
-		append(s[i], 5);
-		job[i] = generate(s[i], 50);
-		seq_credit(s[i], 50);
+		append(s[i], PROMPT);
+		job[i] = generate(s[i], 30);
 	}
+	while (engine_step(r.e, 0) > 0)
+		;
+	for (int i = 0; i < N; i++)
+		seq_credit(s[i], 30);
 	/* all have a row, and the first ones are drawn already */
-	while (!(r.e->batch.stage == BATCH_HEADS && r.e->batch.gens == N && r.e->batch.head))
+	while (!(r.e->batch.stage == BATCH_HEADS && r.e->batch.rows == N && r.e->batch.head))
 		assert_true(engine_step(r.e, 1) > 0);
+	last = r.e->batch.heads[N - 1].job->seq;
+	assert_int_equal(seq_len(last), KV_TOKENS); /* the last place of its page */
+	assert_int_equal(seq_fork(last, KV_TOKENS, &child, NULL), 0);
 	for (int i = 0; i < N; i++)
 		job_cancel(r.e, job[i]);
 	while (engine_step(r.e, 0) > 0)
 		;
 	for (int i = 0; i < N; i++)
-		reported -= seq_len(s[i]) - 5 + 1;
+		reported -= seq_len(s[i]) - PROMPT + 1;
+	/* that place will be written again, but not in the child's page */
+	assert_int_equal(seq_len(last), PROMPT);
+	assert_ptr_not_equal(last->pages[0], child->pages[0]);
+	seq_free(child);
 	while (engine_poll(r.e, &ev, 1) > 0) {
 		assert_true(ev.kind != EV_FAILED);
 		reported += ev.kind == EV_TOKEN;
