@@ -195,7 +195,8 @@ struct want {
 	uint32_t transient; /* so many ids at the end neither enter the prefix cache nor come from it,
 			     * nor does what follows them: soon taken back, or not for its timing to tell */
 };
-/* Appends n ids. Events: ROWS (if wanted) then DONE, or FAILED. Computes over several steps. */
+/* Appends n ids. Events: ROWS (if wanted) then DONE, or FAILED. Computes over several steps. Jobs
+ * queued behind one that failed or was cancelled still run, on the shorter sequence. */
 int seq_append(struct seq *s, const int32_t *ids, size_t n, const struct want *w, job_id *job,
 	       struct err *err);
 
