@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "clock.h"
 #include "engine.h"
 
@@ -176,13 +177,13 @@ int main(int argc, char **argv)
 		if (c == 'k')
 			cfg.kernel_path = optarg;
 		else if (c == 't')
-			cfg.threads = (uint32_t)atoi(optarg);
+			cfg.threads = count_arg(optarg, 0, 256);
 		else if (c == 'c')
-			b.clients = (uint32_t)atoi(optarg);
+			b.clients = count_arg(optarg, 1, 64);
 		else if (c == 'p')
-			b.prompt = (uint32_t)atoi(optarg);
+			b.prompt = count_arg(optarg, 1, 100000);
 		else if (c == 'n')
-			b.answer = (uint32_t)atoi(optarg);
+			b.answer = count_arg(optarg, 1, 100000);
 		else
 			return 2;
 	}

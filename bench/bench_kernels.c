@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "kernels.h"
 #include "peaks.h"
 
@@ -224,7 +225,7 @@ int main(int argc, char **argv)
 			type = optarg;
 			break;
 		case 'm':
-			weights = (size_t)strtoul(optarg, NULL, 10) << 20;
+			weights = (size_t)count_arg(optarg, 0, 4096) << 20;
 			break;
 		case 'o':
 			json = strcmp(optarg, "json") == 0;

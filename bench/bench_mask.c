@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "count.h"
 #include "mask.h"
 
 static const struct {
@@ -168,7 +169,7 @@ int main(int argc, char **argv)
 {
 	struct engine_cfg cfg = {.threads = 1, .kv_bytes = 1 << 20};
 	struct model_opts o = {.vocab_only = true};
-	unsigned tokens = argc > 2 ? (unsigned)atoi(argv[2]) : 4000;
+	unsigned tokens = argc > 2 ? count_arg(argv[2], 1, 1000000) : 4000;
 	struct engine *e = NULL;
 	struct model *m = NULL;
 	struct err err = {0};

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "clock.h"
 #include "pool.h"
 
@@ -60,9 +61,9 @@ int main(int argc, char **argv)
 
 	while ((c = getopt(argc, argv, "t:i:s:")) != -1) {
 		if (c == 't')
-			threads = (unsigned)atoi(optarg);
+			threads = count_arg(optarg, 1, 256);
 		else if (c == 'i')
-			items = (unsigned)atoi(optarg);
+			items = count_arg(optarg, 1, 1000000);
 		else if (c == 's')
 			seconds = atof(optarg);
 		else

@@ -1,0 +1,25 @@
+/* count.h - a number of a command line. What is no number in [least, most] ends the program with
+ * status 2 and a line that says so. */
+#ifndef SP_BENCH_COUNT_H
+#define SP_BENCH_COUNT_H
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static inline uint32_t count_arg(const char *text, uint32_t least, uint32_t most)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || v < least || v > most) {
+		fprintf(stderr, "%s: not a number from %u to %u\n", text, least, most);
+		exit(2);
+	}
+	return (uint32_t)v;
+}
+
+#endif
