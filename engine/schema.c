@@ -78,7 +78,7 @@ static int build_start(struct build *b, struct err *err)
 	s->id = atomic_fetch_add(&ids, 1) + 1;
 	s->refs = 1;
 	s->blob = BUF_INIT(8u * SCHEMA_MAX_BYTES);
-	s->words = BUF_INIT(2u * SCHEMA_MAX_BYTES);
+	s->words = BUF_INIT(2u * SCHEMA_MAX_BYTES + SCHEMA_MAX_READING);
 	if ((rc = builtin(s, err)) < 0)
 		return rc;
 	for (uint32_t i = 0; i < NODE_BUILTIN; i++) {
@@ -116,6 +116,17 @@ static void add_words(struct schema *s, struct span text)
 		buf_putc(&s->words, '\n');
 }
 
+/* All its words will need. */
+static size_t words_room(const struct jdoc *d)
+{
+	size_t n = d->mem_cap + 2 * d->n;
+
+	for (uint32_t i = 0; i < d->n; i++)
+		if (span_eq(d->v[i].key, SPAN_LIT("pattern")))
+			return n + SCHEMA_MAX_READING;
+	return n;
+}
+
 static int compile(struct build *b)
 {
 	struct schema *s = b->s;
@@ -123,7 +134,8 @@ static int compile(struct build *b)
 
 	if (!(b->node_of = calloc(b->doc.n, sizeof(*b->node_of))))
 		return err_set(b->err, E_NOMEM, "no memory for a schema");
-	room(&s->words, b->doc.mem_cap + 2 * b->doc.n);
+	room(&s->words, words_room(&b->doc));
+	s->words.max = s->words.cap; /* it does not move any more */
 	room(&s->blob, b->doc.mem_cap);
 	for (uint32_t i = 0; i < b->doc.n; i++) {
 		b->node_of[i] = NONE;

@@ -1,7 +1,7 @@
 # JSON Schema to token masks. The automaton knows no model: the fuzz target takes it alone.
 SCHEMA_SOURCES = engine/include/mask.h engine/schema_priv.h engine/schema_build.h engine/schema.c \
 	engine/schema_json.c engine/schema_kw.c engine/schema_limit.c engine/schema_build.c \
-	engine/schema_finish.c engine/schema_re.h engine/schema_re.c engine/schema_dfa.c engine/schema_format.c engine/pda_priv.h engine/pda.c engine/pda_nest.c engine/pda_scalar.c
+	engine/schema_finish.c engine/schema_re.h engine/schema_re.c engine/schema_dfa.c engine/schema_read.c engine/schema_format.c engine/pda_priv.h engine/pda.c engine/pda_nest.c engine/pda_scalar.c
 ENGINE_MASK_SOURCES = $(SCHEMA_SOURCES) engine/mask_trie.c engine/mask.c
 
 if HAVE_CMOCKA

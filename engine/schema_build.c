@@ -188,8 +188,9 @@ static int array_node(struct build *b, const struct kws *k, struct node *d)
 	return d->value == NONE ? (b->err ? b->err->code : E_RANGE) : 0;
 }
 
-/* The table of a pattern; the same text has the same one. */
-static int pattern_dfa(struct build *b, struct span re, const struct dfa **out, const char **why)
+/* The table of a pattern; the same text has the same one. The author's own is also read out. */
+static int pattern_dfa(struct build *b, struct span re, bool own, const struct dfa **out,
+		       const char **why)
 {
 	struct schema *s = b->s;
 	int rc;
@@ -206,14 +207,15 @@ static int pattern_dfa(struct build *b, struct span re, const struct dfa **out, 
 		return rc;
 	b->re[s->n_dfas] = re;
 	*out = s->dfas[s->n_dfas++];
-	return 0;
+	*why = "it says too much";
+	return own ? dfa_read(*out, &b->work, &s->words) : 0;
 }
 
 static int text_form(struct build *b, const struct kws *k, struct node *d)
 {
 	bool format = k->at[KW_FORMAT] != NONE;
 	uint32_t v = format ? k->at[KW_FORMAT] : k->at[KW_PATTERN];
-	const char *why = "", *own;
+	const char *why = "", *known;
 	struct span re;
 	int rc;
 
@@ -227,11 +229,11 @@ static int text_form(struct build *b, const struct kws *k, struct node *d)
 			      format ? "format" : "pattern");
 	re = b->doc.v[v].text;
 	if (format) {
-		if (!(own = dfa_format(re)))
+		if (!(known = dfa_format(re)))
 			return refuse(b, E_UNSUPPORTED, v, "'format' with this value");
-		re = span_cstr(own);
+		re = span_cstr(known);
 	}
-	if ((rc = pattern_dfa(b, re, &d->dfa, &why)) < 0)
+	if ((rc = pattern_dfa(b, re, !format, &d->dfa, &why)) < 0)
 		return rc == E_NOMEM ? no_memory(b) : refuse(b, rc, v, "'pattern': %s", why);
 	return 0;
 }

@@ -42,6 +42,7 @@ void json_put_text(struct span s, struct buf *out); /* with quotes */
 #define SCHEMA_MAX_VISITS (1u << 18) /* in resolving alternatives of alternatives */
 #define SCHEMA_MAX_LIT 16384u  /* bytes of one name or enum value, as JSON */
 #define SCHEMA_RE_WORK 6000000ull /* steps for all patterns of a schema */
+#define SCHEMA_MAX_READING 65536u /* bytes of what all patterns of a schema can say */
 #define HEIGHT_NONE 255u       /* no finite value */
 
 enum nkind { NK_ANYOF, NK_OBJECT, NK_ARRAY, NK_STRING, NK_NUMBER, NK_INTEGER, NK_FIXED, NK_LIT };
@@ -95,6 +96,9 @@ int64_t decimal_scaled(struct span num, unsigned frac, bool up, bool *exact);
 /* schema_dfa.c: *out NULL and E_UNSUPPORTED when this pattern is not understood or too large, or *work
  * (steps left for all patterns of a schema) is used up. why: static. */
 int dfa_pattern(struct span pattern, uint64_t *work, struct dfa **out, const char **why);
+/* schema_read.c: adds texts that match, one a line, which together pass through every state (a repeated
+ * character is cut to three). E_UNSUPPORTED: *work is used up or `out` is full; E_NOMEM. */
+int dfa_read(const struct dfa *d, uint64_t *work, struct buf *out);
 /* schema_format.c: the pattern of a format; NULL = unknown. */
 const char *dfa_format(struct span name);
 void dfa_free(struct dfa *d);

@@ -24,6 +24,7 @@ int schema_compile(struct span text, struct schema **out, struct err *err);
 /* Any JSON object ("json_object"). */
 int schema_any_object(struct schema **out, struct err *err);
 /* Every name, string and number of its text, decoded, one a line, in order: what it says to a reader.
+ * Behind them, what its patterns make an answer say: "[H][o]w" is also there as "How".
  * Borrowed for the schema's life. */
 struct span schema_words(const struct schema *s);
 void schema_free(struct schema *s); /* takes one count; NULL ok; wiped, it holds a client's text */

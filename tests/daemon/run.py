@@ -81,9 +81,18 @@ def an_answer_keeps_to_the_schema_it_was_asked_for(r):
     need(status == 400 and body["error"]["code"] == "unsupported_parameter", body)
     need("'oneOf'" in body["error"]["message"] and "/properties/[0]/oneOf" in body["error"]["message"], body)
     need("secret" not in json.dumps(body), body)
-    schema["description"] = FORBIDDEN
-    status, body = r.chat(response_format=form(schema))
-    need(status == 400 and body["error"]["code"] == "content_filter", body)
+
+
+def no_part_of_a_schema_hides_a_forbidden_text(r):
+    words = FORBIDDEN.split()
+    hidden = "".join("[%s]" % c if c.isalnum() or c == " " else "\\" + c for c in FORBIDDEN)
+    for schema in ({"type": "string", "description": FORBIDDEN}, {"const": FORBIDDEN}, {"enum": ["yes", "no", FORBIDDEN]},
+                   {"type": "array", "items": {"enum": words}}, {"$ref": "#/$defs/a", "$defs": {"a": {"const": FORBIDDEN}}},
+                   {"properties": {w: {"const": w} for w in words}, "additionalProperties": False},
+                   {"type": "string", "pattern": "^" + FORBIDDEN.replace("?", "\\?") + "$"},
+                   {"type": "string", "pattern": "^(yes|" + hidden + "|never)$"}):
+        status, body = r.chat(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+        need(status == 400 and body["error"]["code"] == "content_filter", (schema, status, body))
 
 
 def a_conversation_that_the_assistant_ends_is_answered(r):
@@ -325,7 +334,8 @@ def after_a_clean_stop_any_flipped_byte_is_named(r):
 STORIES = [
     an_allowed_prompt_gets_an_answer_and_a_receipt_that_checks, a_forbidden_prompt_is_refused_plain_and_streamed,
     a_stream_ends_with_receipt_directly_above_done, seeds_repeat_and_n_choices_all_end,
-    an_answer_keeps_to_the_schema_it_was_asked_for, a_conversation_that_the_assistant_ends_is_answered, models_and_unknown_paths_are_answered,
+    an_answer_keeps_to_the_schema_it_was_asked_for, no_part_of_a_schema_hides_a_forbidden_text,
+    a_conversation_that_the_assistant_ends_is_answered, models_and_unknown_paths_are_answered,
     unknown_keys_and_models_are_refused, an_overlong_prompt_is_refused_whole, an_enrolment_code_works_once,
     one_officer_alone_cannot_vet, a_client_that_leaves_is_recorded_as_cancelled, suspension_stops_running_streams_within_a_second,
     a_bad_reload_keeps_the_old_and_a_good_one_is_taken, a_canary_in_every_field_is_found_nowhere, two_hundred_streams_finish,
