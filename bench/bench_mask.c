@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "buf.h"
 #include "count.h"
 #include "mask.h"
+
+#define SLICE 100000u /* engine_priv.h's MASK_SLICE */
 
 static const struct {
 	const char *name, *text;
@@ -109,6 +112,54 @@ static void line(const char *name, const char *what, double *t, size_t n)
 		       name, what, n, sum / (double)n, t[n / 2], t[n * 99 / 100], t[n - 1]);
 }
 
+/* The dearest set that an author can ask for, whole and in the slices in which it is made beside
+ * others: what a unit of mask_hook's work takes, and the longest slice. */
+static int hostile(struct model *m)
+{
+	size_t words = model_info(m)->n_vocab / 64 + 1;
+	uint64_t *allow = malloc(words * sizeof(*allow)), work;
+	struct buf text = BUF_INIT(1 << 16);
+	double whole, at, most = 0, sum = 0;
+	struct schema *s = NULL;
+	struct mask_stats st;
+	int32_t ids[60];
+	struct mask *k;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 32; i++)
+		buf_fmt(&text, "%s{\"maxItems\":%u,\"items\":{\"$ref\":\"#/$defs/x\"}}",
+			i ? "," : "{\"anyOf\":[", 10 + i);
+	buf_puts(&text, "],\"$defs\":{\"x\":{\"anyOf\":[{\"items\":{\"$ref\":\"#/$defs/x\"}},"
+			"{\"pattern\":\"^[a-y]{0,300}$\"}]}}}");
+	for (int i = 0; i < 60; i++)
+		ids[i] = model_token_find(m, i < 59 ? SPAN_LIT("[") : SPAN_LIT("\""));
+	if (!allow || schema_compile(buf_span(&text), &s, NULL) < 0 || mask_new(m, s, &k, NULL) < 0)
+		return 1;
+	at = now_us();
+	mask_allow(k, ids, 60, allow);
+	whole = now_us() - at;
+	mask_stats(k, &st);
+	mask_free(k);
+	if (mask_new(m, s, &k, NULL) < 0)
+		return 1;
+	for (bool done = false; !done; n++) {
+		work = SLICE;
+		at = now_us();
+		done = mask_try(k, ids, 60, &work, allow);
+		at = now_us() - at;
+		sum += at;
+		most = at > most && n ? at : most; /* the first one reads 60 tokens */
+	}
+	printf("%-12s whole %.1f ms, %.2f ns a unit; %u slices of %u: %.1f ms, longest %.3f ms\n",
+	       "hostile", whole / 1e3, whole * 1e3 / (double)st.work, n, SLICE, sum / 1e3,
+	       most / 1e3);
+	mask_free(k);
+	schema_free(s);
+	buf_free(&text);
+	free(allow);
+	return 0;
+}
+
 static int bench(struct model *m, const char *name, const char *text, unsigned tokens)
 {
 	const struct model_info *in = model_info(m);
@@ -183,6 +234,8 @@ int main(int argc, char **argv)
 	printf("vocabulary %u\n", model_info(m)->n_vocab);
 	for (size_t i = 0; i < sizeof(schemas) / sizeof(schemas[0]) && rc == 0; i++)
 		rc = bench(m, schemas[i].name, schemas[i].text, tokens);
+	if (rc == 0)
+		rc = hostile(m);
 	engine_close(e);
 	return rc;
 }

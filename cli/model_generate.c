@@ -156,7 +156,7 @@ static int run_generation(struct gen *g, struct err *err)
 	if ((rc = seq_new(g->r.e, g->r.m, &cfg, &s, err)) < 0 ||
 	    (rc = seq_append(s, g->ids, g->n_ids, NULL, &job, err)) < 0 ||
 	    (g->schema && (rc = mask_new(g->r.m, g->schema, &g->mask, err)) < 0) ||
-	    (rc = seq_generate(s, &g->a->smp, &limit, g->mask ? mask_allow : NULL, g->mask, &job,
+	    (rc = seq_generate(s, &g->a->smp, &limit, g->mask ? mask_try : NULL, g->mask, &job,
 			       err)) < 0)
 		return rc;
 	seq_credit(s, g->a->n_new);

@@ -253,7 +253,7 @@ static void generate(struct req *rq, uint32_t i)
 	job_id job;
 
 	smp.seed += (uint64_t)i * 0x9e3779b97f4a7c15u; /* every choice its own randomness */
-	if (seq_generate(c->seq, &smp, &limit, c->mask ? mask_allow : NULL, c->mask, &job, &err) !=
+	if (seq_generate(c->seq, &smp, &limit, c->mask ? mask_try : NULL, c->mask, &job, &err) !=
 	    0) {
 		log_ev(LOG_ERROR_LV, "generate", "code=%d why=\"%s\"", err.code, err.text);
 		req_end(rq, OS_FAILED, RS_INTERNAL, true);

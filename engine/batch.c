@@ -37,13 +37,19 @@ void batch_close(struct engine *e)
 
 bool batch_runnable(const struct engine *e)
 {
-	return e->batch.stage != BATCH_NONE || e->urgent.stage != BATCH_NONE || e->n_ready > 0;
+	return e->batch.stage != BATCH_NONE || e->urgent.stage != BATCH_NONE || e->n_ready > 0 ||
+	       e->n_masks > 0;
+}
+
+struct batch *batch_guards(struct engine *e)
+{
+	bool any = e->urgent.stage != BATCH_NONE || batch_build(e, &e->urgent);
+
+	return any ? &e->urgent : NULL;
 }
 
 struct batch *batch_next(struct engine *e)
 {
-	if (e->urgent.stage != BATCH_NONE || batch_build(e, &e->urgent))
-		return &e->urgent;
 	if (e->batch.stage != BATCH_NONE || batch_build(e, &e->batch))
 		return &e->batch;
 	return NULL;

@@ -214,6 +214,8 @@ bool batch_build(struct engine *e, struct batch *b)
 		b->thin = false;
 		fill(e, b, from, to);
 	} while (b->n_parts == 0);
+	if (b == &e->batch)
+		masks_share(e);
 	b->n_live = b->n_parts;
 	b->stage = BATCH_LAYERS;
 	fwd_begin(b->fwd, b->rows);

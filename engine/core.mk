@@ -11,7 +11,7 @@ ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/pack.h engi
 	engine/kv.h engine/kv.c engine/mutant.h engine/weights.h engine/weights.c engine/weights_pack.c \
 	engine/matmul.h engine/matmul.c engine/fwd.h engine/fwd.c engine/rope.c engine/attn.c engine/attn_kern.h \
 	engine/attnk_portable.c engine/attnk_avx2.c engine/attnk_avx512.c engine/engine_priv.h engine/events.c \
-	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/batch.c engine/engine.c \
+	engine/job.c engine/seq.c engine/submit.c engine/head.c engine/masks.c engine/batch.c engine/engine.c \
 	engine/model.c engine/tools.c engine/rates.c
 # the scheduler's
 ENGINE_CORE_SOURCES += engine/heap.h engine/heap.c engine/sched.h engine/sched.c engine/build.c engine/draft.c

@@ -22,6 +22,9 @@ int engine_open(const struct engine_cfg *cfg, struct engine **out, struct err *e
 		return err_set(err, E_NOMEM, "engine");
 	pthread_mutex_init(&e->lock, NULL);
 	events_open(e);
+	link_init(&e->masks);
+	link_init(&e->dear);
+	masks_share(e);
 	prefix_open(&e->prefix);
 	kv_open(&e->kv, cfg->kv_bytes);
 	e->kv.tree = &e->prefix;
@@ -99,17 +102,20 @@ int engine_step(struct engine *e, uint64_t budget_ns)
 
 		jobs_cancel(e);
 		jobs_late(e);
-		b = batch_next(e);
-		if (!b)
+		b = batch_guards(e);
+		if (!b && e->batch.stage == BATCH_NONE && masks_step(e))
+			b = NULL; /* a slice between two looks */
+		else if (!b && !(b = batch_next(e)))
 			return batch_runnable(e);
-		batch_advance(e, b);
+		if (b)
+			batch_advance(e, b);
 		if (atomic_load(&e->cancel_seen)) {
 			jobs_cancel(e);
 			return batch_runnable(e);
 		}
 		if (atomic_load(&e->wake_seen))
 			return batch_runnable(e);
-		if (budget_ns ? clock_mono_ns() - start >= budget_ns : b->stage == BATCH_NONE)
+		if (budget_ns ? clock_mono_ns() - start >= budget_ns : b && b->stage == BATCH_NONE)
 			return batch_runnable(e);
 	}
 }

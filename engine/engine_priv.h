@@ -57,6 +57,8 @@ struct job {
 	mask_hook hook;
 	void *hook_arg;
 	uint64_t *allow;
+	bool allowed; /* allow is for the next draw */
+	bool dear;    /* it was not made at once */
 	struct hnode late; /* of the engine's deadlines; key: CLOCK_MONOTONIC */
 	int32_t *tokens, *end_ids, *stop_ids; /* tokens: generated so far, for the hook */
 	uint32_t max_new, n_tokens, n_end, n_stop;
@@ -73,7 +75,7 @@ struct seq {
 	struct group *group;
 	struct seq *prev, *next; /* all of the engine */
 	struct hnode prompt;	 /* of group->prompts */
-	struct link gen;	 /* of group->gens */
+	struct link gen;	 /* of group->gens, engine->masks or group->masks */
 	struct seq *aside;	 /* while a batch is built: waits for another's pages */
 	enum queued queued;
 	struct batch *flight; /* it has rows or a draw in this batch: parts[part] */
@@ -130,10 +132,14 @@ struct engine {
 	struct group *groups[GROUP_BUCKETS];
 	struct seq *seqs;
 	struct heap deadlines; /* jobs */
+	struct link masks;     /* sequences whose mask is to be made */
+	struct link dear;      /* groups with masks that were not made at once, in turn */
+	uint64_t mask_left, dear_left; /* work before the next batch */
 	struct batch batch;    /* the one in flight */
 	struct batch urgent;   /* the guards' in flight: while it lasts the other one rests */
 	uint64_t next_job, batches, turns, visits; /* batches: those that are no guards' */
 	uint32_t n_groups, n_busy, n_ready; /* n_busy: sequences with jobs; n_ready: queued */
+	uint32_t n_masks;		    /* queued for their masks */
 	uint32_t chunk;				 /* rows of a batch; 0 = by time (tests set it) */
 	bool appends_sampled;			 /* tests: chats' appended rows are of class D */
 	bool fast_f16;
@@ -166,7 +172,8 @@ void events_close(struct engine *e);
 /* batch.c: the batches in flight */
 int batch_open(struct engine *e, struct err *err);
 void batch_close(struct engine *e);
-struct batch *batch_next(struct engine *e); /* the one that goes on now; NULL: nothing can run */
+struct batch *batch_guards(struct engine *e); /* goes on before anything else; NULL: there is none */
+struct batch *batch_next(struct engine *e);   /* else the one that goes on now; NULL: nothing can */
 /* A fraction of a layer, or a group of output rows. */
 void batch_advance(struct engine *e, struct batch *b);
 void batch_drop_job(struct job *j);  /* its rows leave the batch they are in */
@@ -179,6 +186,15 @@ bool batch_build(struct engine *e, struct batch *b); /* false: nothing can run *
 void batch_measure(struct batch *b);		     /* after its end: how long rows take */
 /* Its rows are of class D: what was drawn; prompts and guards are of class P (pack.h). */
 bool batch_sampled(const struct job *j);
+
+/* masks.c: which tokens may be drawn next */
+#define MASK_SLICE 100000u  /* at one go: two looks at guards and cancels are so far apart */
+#define MASK_FRESH 1000000u /* before a batch, for masks that are new: a slice each */
+#define MASK_DEAR 1000000u  /* before a batch, for those that need more, a slice each in turn */
+void masks_share(struct engine *e); /* a batch begins: what may be done before the next */
+bool masks_step(struct engine *e);  /* one slice; false: there is none to do before a batch */
+bool masks_ready(const struct job *j);
+bool masks_try(struct job *j, uint64_t *left); /* a slice, if there is any left; true: ready */
 
 /* draft.c: guesses of what comes next */
 void draft_see(struct seq *s, const int32_t *ids, uint32_t n); /* s is given them, or said them */

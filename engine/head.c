@@ -78,7 +78,8 @@ static void draw_on(struct batch *b, struct seq *s)
 {
 	struct job *j = s->jobs;
 
-	if (!j || j->kind != JOB_GENERATE || !s->credit || !s->hidden_ok)
+	if (!j || j->kind != JOB_GENERATE || !s->credit || !s->hidden_ok ||
+	    !masks_try(j, &s->e->mask_left))
 		return;
 	head_add(b, j, s->hidden, 0);
 	sched_count(s);
@@ -168,19 +169,18 @@ static void token_drawn(struct engine *e, struct job *j, int32_t token, float lo
 	}
 	j->tokens[j->n_tokens++] = token;
 	j->feed = true;
+	j->allowed = false;
 	s->credit--;
 	if (j->n_tokens == j->max_new || s->len == s->cfg.max_tokens)
 		job_end(j, GEN_LENGTH);
 }
 
-static void apply_hook(struct job *j, float *logits)
+static void apply_mask(const struct job *j, float *logits)
 {
 	uint32_t n = j->seq->m->info.n_vocab;
 
 	if (!j->hook)
 		return;
-	memset(j->allow, 0xff, (n / 64 + 1) * sizeof(*j->allow));
-	j->hook(j->hook_arg, j->tokens, j->n_tokens, j->allow);
 	for (uint32_t from = 0; from < n; from += 64) { /* most words allow all or nothing */
 		uint64_t off = ~j->allow[from / 64];
 		uint32_t most = n - from < 64 ? n - from : 64;
@@ -253,7 +253,11 @@ static void draw_all(struct engine *e, const struct head *h, uint32_t n, float *
 			    turn[i] > j->n_draft)
 				continue;
 			turn[i] = UINT32_MAX;
-			apply_hook(h[i].job, logits + (size_t)i * n_vocab);
+			if (!masks_try(h[i].job, &e->mask_left)) {
+				h[i].job->n_draft = h[i].job->n_right; /* drawn later */
+				continue;
+			}
+			apply_mask(j, logits + (size_t)i * n_vocab);
 			d.pick[d.n++] = i;
 		}
 		pool_run(e->pool, draw_one, &d, d.n);

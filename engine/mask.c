@@ -21,7 +21,14 @@ struct mask {
 	int32_t *seen; /* tokens that led here */
 	uint32_t n_seen, cap_seen;
 	bool complete;
-	uint64_t calls, misses;
+	/* the set that is being worked out: a walk can rest between any two nodes */
+	uint64_t *bits;
+	const struct trie *tree;	  /* walked; NULL: none is */
+	uint32_t at;			  /* its next node */
+	uint8_t path[TRIE_MAX_TOKEN + 1]; /* the bytes that lead there */
+	bool brief;			  /* MASK_WORK is used up: single bytes alone */
+	uint64_t spent;
+	uint64_t calls, misses, work;
 };
 
 static void rewind_to_start(struct mask *k)
@@ -50,6 +57,11 @@ int mask_new(struct model *m, struct schema *s, struct mask **out, struct err *e
 		return rc;
 	if (FAULT("mask.alloc") || !(k = calloc(1, sizeof(*k))))
 		return err_set(err, E_NOMEM, "no memory for a mask");
+	k->bits = FAULT("mask.bits") ? NULL : calloc(trie->words, sizeof(*k->bits));
+	if (!k->bits) {
+		free(k);
+		return err_set(err, E_NOMEM, "no memory for a mask");
+	}
 	s->refs++;
 	s->masks++;
 	k->s = s;
@@ -74,7 +86,6 @@ static void forget(struct mask_trie *t, uint64_t id)
 		o->key = NULL;
 		o->used = 0;
 	}
-	explicit_bzero(t->work, t->words * sizeof(*t->work));
 }
 
 void mask_free(struct mask *k)
@@ -85,6 +96,8 @@ void mask_free(struct mask *k)
 		forget(k->trie, k->s->id);
 	if (k->seen)
 		explicit_bzero(k->seen, k->cap_seen * sizeof(*k->seen));
+	explicit_bzero(k->bits, k->trie->words * sizeof(*k->bits));
+	free(k->bits);
 	free(k->seen);
 	free(k->frames);
 	schema_free(k->s);
@@ -198,68 +211,96 @@ static void allow_id(uint64_t *bits, int32_t id)
 	bits[id / 64] |= 1ull << (id % 64);
 }
 
-/* One byte of the walk; false: not allowed. */
-static bool enter(struct mask_trie *w, const struct tnode *d)
+/* One byte of the way, from its level to the next one; how many threads take it. */
+static uint32_t pass(struct mask_trie *w, uint32_t depth, uint8_t c)
 {
-	struct thr *in = w->level + (size_t)d->depth * THREADS;
+	struct thr *in = w->level + (size_t)depth * THREADS;
 	uint32_t n;
 
-	w->p.n_fr = w->level_fr[d->depth];
-	n = pda_step(&w->p, in, w->level_n[d->depth], d->c, in + THREADS);
-	w->level_n[d->depth + 1] = n;
-	w->level_fr[d->depth + 1] = w->p.n_fr;
-	for (int32_t id = n ? d->tok : -1; id >= 0; id = w->same[id])
-		allow_id(w->work, id);
+	w->p.n_fr = w->level_fr[depth];
+	n = pda_step(&w->p, in, w->level_n[depth], c, in + THREADS);
+	w->level_n[depth + 1] = n;
+	w->level_fr[depth + 1] = w->p.n_fr;
+	return n;
+}
+
+/* One node of the walk; false: not allowed. */
+static bool enter(struct mask *k, const struct tnode *d)
+{
+	uint32_t n = pass(k->trie, d->depth, d->c);
+
+	k->path[d->depth] = d->c;
+	for (int32_t id = n ? d->tok : -1; id >= 0; id = k->trie->same[id])
+		allow_id(k->bits, id);
 	return n > 0;
 }
 
-static void walk(struct mask_trie *w, const struct trie *t)
+/* Goes on with the walk for about *work, of which what was used is taken. True: it is at its end.
+ * What it does depends on the place alone, not on where it rested. */
+static bool walk(struct mask *k, uint64_t *work)
 {
+	const struct trie *t = k->tree;
+	struct mask_trie *w = k->trie;
+
+	for (uint32_t i = 0; k->at < t->n && i < t->t[k->at].depth; i++)
+		pass(w, i, k->path[i]);
 	w->p.work = 0;
-	for (uint32_t i = 0; i < t->n && w->p.work < MASK_WORK;)
-		i = enter(w, &t->t[i]) ? i + 1 : t->t[i].next;
-	/* what the walk did not reach: the bytes, of which one always leads on */
-	for (uint32_t i = 0; i < t->n && w->p.work >= MASK_WORK; i = t->t[i].next)
-		enter(w, &t->t[i]);
+	while (k->at < t->n && w->p.work < *work) {
+		const struct tnode *d = &t->t[k->at];
+
+		if (!k->brief && k->spent + w->p.work >= MASK_WORK) {
+			/* what is not reached: but the bytes, of which one always leads on */
+			k->brief = true;
+			k->at = 0;
+			continue;
+		}
+		k->at = enter(k, d) && !k->brief ? k->at + 1 : d->next;
+	}
 	w->p.n_fr = w->level_fr[0];
+	k->spent += w->p.work;
+	*work -= w->p.work < *work ? w->p.work : *work;
+	return k->at >= t->n;
 }
 
-static void allow_plain(struct mask_trie *t, uint32_t room)
+static void allow_plain(struct mask *k, uint32_t room)
 {
+	const struct mask_trie *t = k->trie;
 	uint32_t n;
 
 	if (room >= t->max_chars) {
-		memcpy(t->work, t->plain_bits, t->words * sizeof(*t->work));
+		memcpy(k->bits, t->plain_bits, t->words * sizeof(*k->bits));
 		return;
 	}
 	n = t->upto[room + 1];
 	for (uint32_t i = 0; i < n; i++)
-		allow_id(t->work, (int32_t)t->plain[i]);
+		allow_id(k->bits, (int32_t)t->plain[i]);
 }
 
-/* Works out the set. In a string most tokens need no walk: when a thread takes every plain token,
- * or nothing but strings is open, only the others are walked. */
-static void work_out(struct mask *k)
+/* Begins to work out the set. In a string most tokens need no walk: when a thread takes every plain
+ * token, or nothing but strings is open, only the others are walked. */
+static void begin(struct mask *k)
 {
 	const struct model_info *in = model_info(k->m);
 	struct mask_trie *t = k->trie;
 	uint32_t strings = 0, most = 0, room;
 
-	memset(t->work, 0, t->words * sizeof(*t->work));
+	memset(k->bits, 0, t->words * sizeof(*k->bits));
 	for (uint32_t i = 0; i < k->n; i++)
 		if (pda_free_text(&t->p, &k->place[i], &room)) {
 			strings++;
 			most = room > most ? room : most;
 		}
+	k->tree = &t->all;
 	if (strings && (strings == k->n || most >= t->max_chars)) {
-		allow_plain(t, most);
-		walk(t, &t->odd);
-	} else {
-		walk(t, &t->all);
+		allow_plain(k, most);
+		k->tree = &t->odd;
 	}
 	if (k->complete)
 		for (uint32_t i = 0; i < in->n_end; i++)
-			allow_id(t->work, in->end[i]);
+			allow_id(k->bits, in->end[i]);
+	k->at = 0;
+	k->spent = 0;
+	k->brief = false;
 }
 
 /* ---- places, described ---- */
@@ -335,7 +376,8 @@ static struct memo *memo_find(struct mask_trie *t, struct span key, uint64_t has
 	return old;
 }
 
-static void memo_put(struct mask_trie *t, struct memo *o, struct span key, uint64_t hash)
+static void memo_put(struct mask_trie *t, struct memo *o, struct span key, uint64_t hash,
+		     const uint64_t *bits)
 {
 	char *copy = FAULT("mask.memo") ? NULL : malloc(key.n);
 
@@ -346,7 +388,7 @@ static void memo_put(struct mask_trie *t, struct memo *o, struct span key, uint6
 		return;
 	}
 	memcpy(copy, key.p, key.n);
-	memcpy(o->bits, t->work, t->words * sizeof(*o->bits));
+	memcpy(o->bits, bits, t->words * sizeof(*o->bits));
 	if (o->key)
 		explicit_bzero(o->key, o->key_n);
 	free(o->key);
@@ -356,50 +398,85 @@ static void memo_put(struct mask_trie *t, struct memo *o, struct span key, uint6
 	o->used = t->clock;
 }
 
-/* A description begins with the schema's own number: nobody meets the sets of another's request. */
-static const uint64_t *bits_here(struct mask *k)
+/* The place's set from what is remembered, or k->bits when `made`, which are remembered then; NULL:
+ * neither. A description begins with the schema's own number: nobody meets the sets of another's
+ * request. */
+static const uint64_t *bits_here(struct mask *k, bool made)
 {
 	struct mask_trie *t = k->trie;
 	char mem[KEY_MAX];
 	struct buf key = BUF_FIXED(mem, sizeof(mem));
-	struct memo *o = NULL;
+	struct memo *o;
 	uint64_t hash;
 	bool hit = false;
 
 	buf_u64(&key, k->s->id);
 	for (uint32_t i = 0; i < k->n; i++)
 		put_thread(k, &k->place[i], &key);
+	if (!buf_ok(&key))
+		return made ? k->bits : NULL;
 	t->clock++;
-	hash = buf_ok(&key) ? hash_of(buf_span(&key)) : 0;
-	if (buf_ok(&key))
-		o = memo_find(t, buf_span(&key), hash, &hit);
-	if (hit) {
-		o->used = t->clock;
-		return o->bits;
+	hash = hash_of(buf_span(&key));
+	o = memo_find(t, buf_span(&key), hash, &hit);
+	if (!hit && !made)
+		return NULL;
+	if (!hit)
+		memo_put(t, o, buf_span(&key), hash, k->bits);
+	o->used = t->clock;
+	return hit ? o->bits : k->bits;
+}
+
+/* The set; NULL: *work is used up before it is whole. */
+static const uint64_t *set_here(struct mask *k, uint64_t *work)
+{
+	const uint64_t *bits;
+
+	if (!k->tree) {
+		if ((bits = bits_here(k, false)))
+			return bits;
+		k->misses++;
+		begin(k);
+	} else {
+		load(k);
 	}
-	k->misses++;
-	work_out(k);
-	if (o)
-		memo_put(t, o, buf_span(&key), hash);
-	return t->work;
+	if (!walk(k, work))
+		return NULL;
+	k->tree = NULL;
+	return bits_here(k, true);
+}
+
+bool mask_try(void *arg, const int32_t *generated, uint32_t n, uint64_t *work, uint64_t *allow)
+{
+	struct mask *k = arg;
+	size_t words = k->trie->words;
+	const uint64_t *bits = NULL;
+	uint64_t had = *work;
+
+	*work -= MASK_CALL < had ? MASK_CALL : had;
+	if (!k->tree || n != k->n_seen || !goes_on(k, generated, n)) {
+		k->tree = NULL;
+		k->calls++;
+		k->trie->p.work = 0;
+		k->complete = false;
+		if (!follow(k, generated, n) || k->n == 0) {
+			memset(allow, 0, words * sizeof(*allow));
+			return true;
+		}
+		*work -= k->trie->p.work < *work ? k->trie->p.work : *work;
+		k->complete = pda_complete(&k->trie->p, k->place, k->n);
+	}
+	bits = set_here(k, work);
+	k->work += had - *work;
+	for (size_t i = 0; bits && i < words; i++)
+		allow[i] &= bits[i];
+	return bits != NULL;
 }
 
 void mask_allow(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow)
 {
-	struct mask *k = arg;
-	size_t words = k->trie->words;
-	const uint64_t *bits;
+	uint64_t work = UINT64_MAX / 2;
 
-	k->calls++;
-	if (!follow(k, generated, n) || k->n == 0) {
-		k->complete = false;
-		memset(allow, 0, words * sizeof(*allow));
-		return;
-	}
-	k->complete = pda_complete(&k->trie->p, k->place, k->n);
-	bits = bits_here(k);
-	for (size_t i = 0; i < words; i++)
-		allow[i] &= bits[i];
+	mask_try(arg, generated, n, &work, allow);
 }
 
 bool mask_complete(const struct mask *k)
@@ -411,6 +488,7 @@ void mask_stats(const struct mask *k, struct mask_stats *out)
 {
 	*out = (struct mask_stats){.calls = k->calls,
 				   .misses = k->misses,
+				   .work = k->work,
 				   .trie_bytes = k->trie->bytes,
 				   .trie_nodes = k->trie->all.n + k->trie->odd.n,
 				   .trie_build_ns = k->trie->build_ns};

@@ -177,10 +177,9 @@ static bool work_room(struct mask_trie *t)
 	t->level = calloc((size_t)levels * THREADS, sizeof(*t->level));
 	t->level_n = calloc(levels, sizeof(*t->level_n));
 	t->level_fr = calloc(levels, sizeof(*t->level_fr));
-	t->work = calloc(t->words, sizeof(*t->work));
 	t->bytes += t->p.cap_fr * sizeof(*t->p.fr) + KEEP_FRAMES * sizeof(*t->spare) +
 		    (uint64_t)levels * (THREADS * sizeof(*t->level) + 8);
-	return t->p.fr && t->spare && t->level && t->level_n && t->level_fr && t->work;
+	return t->p.fr && t->spare && t->level && t->level_n && t->level_fr;
 }
 
 int mask_trie_get(struct model *m, struct mask_trie **out, struct err *err)
@@ -235,7 +234,6 @@ void mask_trie_free(struct mask_trie *t)
 	free(t->level);
 	free(t->level_n);
 	free(t->level_fr);
-	free(t->work);
 	free(t->all.t);
 	free(t->odd.t);
 	free(t->same);

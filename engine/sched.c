@@ -47,6 +47,8 @@ static struct group *group_get(struct engine *e, struct lane *l, uint64_t id)
 	link_init(&g->spent);
 	link_init(&g->gens_turn);
 	link_init(&g->gens);
+	link_init(&g->dear_turn);
+	link_init(&g->dear);
 	g->hash_next = *at;
 	*at = g;
 	l->groups++;
@@ -141,19 +143,25 @@ static void queue_out(struct seq *s)
 {
 	struct group *g = s->group;
 
+	if (s->queued == QUEUED_NOT)
+		return;
 	if (s->queued == QUEUED_PROMPT) {
 		heap_del(&g->prompts, &s->prompt);
 		place(g);
-	} else if (s->queued == QUEUED_GEN) {
+	} else {
 		link_del(&s->gen);
 		if (link_alone(&g->gens))
 			link_del(&g->gens_turn);
+		if (link_alone(&g->dear))
+			link_del(&g->dear_turn);
+	}
+	if (s->queued == QUEUED_MASK || s->queued == QUEUED_DEAR) {
+		s->e->n_masks--;
 	} else {
-		return;
+		g->lane->ready--;
+		s->e->n_ready--;
 	}
 	s->queued = QUEUED_NOT;
-	g->lane->ready--;
-	s->e->n_ready--;
 }
 
 /* A generation with nothing to go on from is let through: it fails when its turn comes. */
@@ -162,16 +170,36 @@ static bool stranded(const struct seq *s)
 	return !s->jobs->feed && !s->hidden_ok;
 }
 
+/* The queue that s belongs to. */
+static enum queued belongs(const struct seq *s)
+{
+	const struct job *j = s->jobs;
+
+	if (!j || s->flight)
+		return QUEUED_NOT;
+	if (j->kind == JOB_APPEND)
+		return QUEUED_PROMPT;
+	if (stranded(s))
+		return QUEUED_GEN;
+	if (!s->credit)
+		return QUEUED_NOT;
+	return masks_ready(j) ? QUEUED_GEN : j->dear ? QUEUED_DEAR : QUEUED_MASK;
+}
+
+/* Last in a ring of a group, and the group last in the ring of those that have any. */
+static void group_last(struct link *groups, struct link *turn, struct link *seqs, struct link *gen)
+{
+	link_last(seqs, gen);
+	if (link_alone(turn))
+		link_last(groups, turn);
+}
+
 void sched_update(struct seq *s)
 {
 	struct group *g = s->group;
-	enum queued want = QUEUED_NOT;
+	enum queued want = belongs(s);
 
-	if (s->jobs && !s->flight)
-		want = s->jobs->kind == JOB_APPEND ? QUEUED_PROMPT
-		       : s->credit || stranded(s)  ? QUEUED_GEN
-						   : QUEUED_NOT;
-	if (want == QUEUED_GEN && s->queued == QUEUED_GEN)
+	if (want == s->queued && want != QUEUED_PROMPT)
 		return; /* keeps its place */
 	queue_out(s);
 	if (want == QUEUED_NOT)
@@ -182,14 +210,39 @@ void sched_update(struct seq *s)
 			s->jobs->since = g->lane->work + 1;
 		prompt_put(s);
 		place(g);
+	} else if (want == QUEUED_GEN) {
+		group_last(&g->lane->gens, &g->gens_turn, &g->gens, &s->gen);
+	} else if (want == QUEUED_DEAR) {
+		group_last(&s->e->dear, &g->dear_turn, &g->dear, &s->gen);
 	} else {
-		link_last(&g->gens, &s->gen);
-		if (link_alone(&g->gens_turn))
-			link_last(&g->lane->gens, &g->gens_turn);
+		link_last(&s->e->masks, &s->gen);
 	}
 	s->queued = want;
+	if (want == QUEUED_MASK || want == QUEUED_DEAR) {
+		s->e->n_masks++;
+		return;
+	}
 	g->lane->ready++;
 	s->e->n_ready++;
+}
+
+struct seq *sched_mask(struct engine *e, bool dear)
+{
+	struct link *from = dear ? &e->dear : &e->masks;
+	struct group *g;
+	struct seq *s;
+
+	if (link_alone(from))
+		return NULL;
+	if (!dear) {
+		s = WHOLE(from->next, struct seq, gen);
+	} else {
+		g = WHOLE(from->next, struct group, dear_turn);
+		s = WHOLE(g->dear.next, struct seq, gen);
+		link_last(from, &g->dear_turn);
+	}
+	queue_out(s);
+	return s;
 }
 
 /* ---- dealing ---- */

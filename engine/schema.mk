@@ -6,14 +6,21 @@ ENGINE_MASK_SOURCES = $(SCHEMA_SOURCES) engine/mask_trie.c engine/mask.c
 
 if HAVE_CMOCKA
 SCHEMA_HELP = tests/unit/json_valid.h tests/unit/json_valid.c
-check_PROGRAMS += tests/unit/t_schema tests/unit/t_mask
-TESTS += tests/unit/t_schema tests/unit/t_mask
+SCHEMA_TESTS = tests/unit/t_schema tests/unit/t_mask tests/unit/t_mask_hook tests/unit/t_masks
+check_PROGRAMS += $(SCHEMA_TESTS)
+TESTS += $(SCHEMA_TESTS)
 tests_unit_t_schema_SOURCES = tests/unit/t_schema.c $(SCHEMA_HELP)
 tests_unit_t_schema_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_schema_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
-tests_unit_t_mask_SOURCES = tests/unit/t_mask.c $(SCHEMA_HELP) $(ENGINE_HELP)
+tests_unit_t_mask_SOURCES = tests/unit/t_mask.c $(SCHEMA_HELP) tests/unit/mask_help.h tests/unit/mask_help.c $(ENGINE_HELP)
 tests_unit_t_mask_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_mask_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_t_mask_hook_SOURCES = tests/unit/t_mask_hook.c $(SCHEMA_HELP) tests/unit/mask_help.h tests/unit/mask_help.c $(ENGINE_HELP)
+tests_unit_t_mask_hook_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_mask_hook_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_t_masks_SOURCES = tests/unit/t_masks.c $(ENGINE_HELP)
+tests_unit_t_masks_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_masks_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 endif
 
 # the fuzz target, and the same file over its stored inputs with any compiler

@@ -174,6 +174,7 @@ struct trie {
  * that every byte is looked at by THREADS places with stacks of full depth; then the set has every byte
  * and the longer tokens that were reached. */
 #define MASK_WORK 4000000u
+#define MASK_CALL 1000u /* what finding a remembered set counts as, in the same unit */
 #define MASK_MEMO 256u /* sets remembered for one model, over all its masks */
 struct memo {
 	uint64_t hash, used;
@@ -188,7 +189,6 @@ struct mask_trie {
 	struct frame *spare; /* KEEP_FRAMES */
 	struct thr *level;   /* THREADS for each byte of the longest token; level 0: the place */
 	uint32_t *level_n, *level_fr;
-	uint64_t *work; /* a set */
 	size_t words;	/* of a set */
 	struct memo memo[MASK_MEMO];
 	uint64_t clock;

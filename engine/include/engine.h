@@ -51,6 +51,7 @@ struct engine_stats {
 	uint64_t tokens_prompt, tokens_generated, tokens_guard, steps, jobs_active, seqs;
 	uint64_t tokens_drafted, tokens_accepted; /* gen_limit.draft: guessed; of these drawn */
 	uint64_t tokens_cached; /* taken from the prefix cache; not in tokens_prompt */
+	uint64_t mask_work, mask_waits; /* mask_hook's unit; how often it was not enough at once */
 	const char *kernel_path; /* the chosen one; static string */
 };
 void engine_stats(const struct engine *e, struct engine_stats *out);
@@ -213,8 +214,13 @@ void sampler_copy(struct sampler *to, const struct sampler *from);
 int32_t sampler_draw(const struct sampler *s, const float *logits, uint32_t n, uint64_t position,
 		     float *logprob);
 
-/* May forbid tokens before each draw: clear bits in allow (n_vocab bits). NULL = all allowed. */
-typedef void (*mask_hook)(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow);
+/* May forbid tokens before each draw: clears bits in allow (n_vocab bits). NULL = all allowed. *work: how
+ * much it may do now, in a unit of about two nanoseconds, counted in what it does and not by a clock; it
+ * takes what it used. False: that was not enough, and allow is as it was; it is called again with the
+ * same list, later. The draw waits, in no batch, and others do not: each batch has its share of such
+ * work for all who wait (masks.c). */
+typedef bool (*mask_hook)(void *arg, const int32_t *generated, uint32_t n, uint64_t *work,
+			  uint64_t *allow);
 struct gen_limit {
 	uint32_t max_new;
 	const int32_t *end_ids; /* kept by copy; NULL = the model's end set */

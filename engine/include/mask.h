@@ -37,16 +37,19 @@ int mask_prepare(struct model *m, struct err *err);
  * E_UNSUPPORTED: the vocabulary cannot spell every byte, or the model has no end token. */
 int mask_new(struct model *m, struct schema *s, struct mask **out, struct err *err);
 void mask_free(struct mask *k); /* takes; NULL ok; wiped */
-/* The mask_hook; arg is a struct mask. Time goes with the tokens new since the last call; a list
- * that is no continuation of the last one's is read from its beginning. Clears every bit when the
+/* The mask_hook; arg is a struct mask. Work goes with the tokens new since the last call, and with
+ * the place when it was not seen before; a list that is no continuation of the last one's is read from
+ * its beginning. The set does not depend on where the work was interrupted. Clears every bit when the
  * tokens given were not allowed (cannot happen with tokens drawn under it) or memory is short. */
-void mask_allow(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow);
+bool mask_try(void *arg, const int32_t *generated, uint32_t n, uint64_t *work, uint64_t *allow);
+void mask_allow(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow); /* to its end */
 /* The tokens of the last call make up a whole value (an end token is allowed). */
 bool mask_complete(const struct mask *k);
 
 /* What the index and the memory of masks did, for measuring. */
 struct mask_stats {
 	uint64_t calls, misses; /* misses: masks that were worked out, not remembered */
+	uint64_t work;		/* units of mask_hook, of about two nanoseconds */
 	uint64_t trie_bytes, trie_nodes, trie_build_ns;
 };
 void mask_stats(const struct mask *k, struct mask_stats *out);

@@ -52,7 +52,7 @@ struct said {
 
 /* Few tokens are allowed, other ones at each place, so that an answer repeats itself by chance. It
  * counts its calls: each draw asks once, in order. */
-static void few(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow)
+static bool few(void *arg, const int32_t *generated, uint32_t n, uint64_t *work, uint64_t *allow)
 {
 	uint32_t *calls = arg;
 
@@ -61,6 +61,7 @@ static void few(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow
 	allow[1] = n % 3 ? 6 : 24;
 	if (n && generated[n - 1] == 65)
 		allow[1] |= 1 << 6;
+	return true;
 }
 
 static job_id begin(struct seq *s, const struct way *w, uint32_t *calls)

@@ -147,7 +147,8 @@ static void generations_end_where_they_should(void **st)
 	seq_free(s);
 }
 
-static void allow_seven(void *arg, const int32_t *generated, uint32_t n, uint64_t *allow)
+static bool allow_seven(void *arg, const int32_t *generated, uint32_t n, uint64_t *work,
+			uint64_t *allow)
 {
 	uint32_t *calls = arg;
 
@@ -155,6 +156,7 @@ static void allow_seven(void *arg, const int32_t *generated, uint32_t n, uint64_
 	memset(allow, 0, (SMALL_VOCAB / 64 + 1) * 8);
 	if (n < 4)
 		allow[0] = 1 << 7;
+	return true;
 }
 
 static void mask_hooks_forbid_tokens(void **st)
