@@ -1,10 +1,11 @@
 /* req_format.c - `response_format`: text, any JSON object, or JSON by a schema. The schema is
- * compiled here to say at once what is wrong with it, and again by the engine, which trusts nobody;
- * it travels as the first record of the messages, so that policy reads it and the book commits to
- * it. */
+ * compiled here to say what is wrong with it, but not before store knows the client; and again by
+ * the engine, which trusts nobody. It travels as the first record of the messages, so that policy
+ * reads it and the book commits to it. */
 #include <jansson.h>
 #include <stdio.h>
 
+#include "cur.h"
 #include "mask.h"
 #include "msgs.h"
 #include "num.h"
@@ -64,13 +65,20 @@ static void put_form(struct chat_req *r, struct span text)
 	buf_span_put(&r->msgs, text);
 }
 
-static int put_schema(struct chat_req *r, struct span text, struct req_fault *f)
+int chat_req_form(const struct chat_req *r, struct req_fault *f)
 {
+	struct cur c = cur_init(buf_span(&r->msgs));
+	bool form = cur_u8(&c) == WIRE_ROLE_FORM;
+	struct span text = cur_span(&c, cur_u32(&c));
 	struct schema *s = NULL;
 	struct err err = {0};
 	char why[sizeof(f->text)];
-	int rc = schema_compile(text, &s, &err);
+	int rc;
 
+	*f = (struct req_fault){RS_NONE, "", ""};
+	if (!form || text.n == 0)
+		return 0;
+	rc = schema_compile(text, &s, &err);
 	schema_free(s);
 	if (rc == E_NOMEM)
 		return bad(f, RS_INTERNAL, "There is no memory for this schema.");
@@ -78,7 +86,6 @@ static int put_schema(struct chat_req *r, struct span text, struct req_fault *f)
 		snprintf(why, sizeof(why), "The schema cannot be kept to: %.120s.", err.text);
 		return bad(f, rc == E_UNSUPPORTED ? RS_UNSUPPORTED : RS_BAD_REQUEST, why);
 	}
-	put_form(r, text);
 	return 0;
 }
 
@@ -87,7 +94,7 @@ static int take_schema(json_t *spec, struct chat_req *r, struct req_fault *f)
 	static const char *const known[] = {"name", "description", "schema", "strict", NULL};
 	json_t *schema = json_object_get(spec, "schema"), *strict = json_object_get(spec, "strict");
 	char *text;
-	int rc;
+	size_t n;
 
 	if (!json_is_object(spec))
 		return bad(f, RS_BAD_REQUEST, "'json_schema' must be an object.");
@@ -104,10 +111,12 @@ static int take_schema(json_t *spec, struct chat_req *r, struct req_fault *f)
 	text = json_dumps(schema, JSON_COMPACT | JSON_REAL_PRECISION(15));
 	if (!text)
 		return bad(f, RS_INTERNAL, "There is no memory for this schema.");
-	rc = put_schema(r, span_cstr(text), f);
-	explicit_bzero(text, strlen(text));
+	n = strlen(text);
+	if (n <= SCHEMA_MAX_BYTES)
+		put_form(r, span_of(text, n));
+	explicit_bzero(text, n);
 	free(text);
-	return rc;
+	return n <= SCHEMA_MAX_BYTES ? 0 : bad(f, RS_BAD_REQUEST, "The schema is over 64 KiB.");
 }
 
 int req_format(struct json_t *o, struct chat_req *r, struct req_fault *f)

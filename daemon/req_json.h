@@ -40,9 +40,12 @@ struct chat_req {
 /* 0, or E_FORMAT with *fault set. End with chat_req_free() in both cases. */
 int chat_req_parse(struct span body, struct chat_req *r, struct req_fault *fault);
 void chat_req_free(struct chat_req *r); /* wipes */
+/* Compiles the schema it asks for, if any: one that cannot be enforced is refused by the keyword. Up to
+ * some tens of milliseconds for the worst text: only for clients who are known. Results as above. */
+int chat_req_form(const struct chat_req *r, struct req_fault *fault);
 
-/* req_format.c: `response_format` of body o (jansson) as SUBMIT's first record, when it asks for JSON;
- * a schema that cannot be enforced is refused by the keyword. */
+/* req_format.c: `response_format` of body o (jansson) as SUBMIT's first record, when it asks for JSON; its
+ * schema is not looked into. */
 struct json_t;
 int req_format(struct json_t *o, struct chat_req *r, struct req_fault *fault);
 

@@ -77,7 +77,8 @@ static int build_start(struct build *b, struct err *err)
 		return err_set(err, E_NOMEM, "no memory for a schema");
 	s->id = atomic_fetch_add(&ids, 1) + 1;
 	s->refs = 1;
-	s->blob = BUF_INIT(8u * SCHEMA_MAX_BYTES);
+	/* room behind the cap for what crosses it: a text at most, all of it escaped */
+	s->blob = BUF_INIT(SCHEMA_MAX_BLOB + 8u * SCHEMA_MAX_BYTES);
 	s->words = BUF_INIT(2u * SCHEMA_MAX_BYTES + SCHEMA_MAX_READING);
 	if ((rc = builtin(s, err)) < 0)
 		return rc;

@@ -1,6 +1,5 @@
 /* schema_build.c - one schema object to one node. Nodes of parts are only asked for here and filled
- * in later, one after another, so that nothing recurses over what an author nested or referred to.
- */
+ * in later, one after another, so that nothing recurses over what an author nested. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +10,16 @@
 static int no_memory(struct build *b)
 {
 	return err_set(b->err, E_NOMEM, "no memory for a schema");
+}
+
+/* References can have nested places listed many times over. */
+static int blob_full(struct build *b, uint32_t v)
+{
+	if (!buf_ok(&b->s->blob))
+		return no_memory(b);
+	if (b->s->blob.n <= SCHEMA_MAX_BLOB)
+		return 0;
+	return refuse(b, E_RANGE, v, "more than 512 KiB of names and listed values");
 }
 
 static uint32_t node_new(struct build *b, uint32_t v)
@@ -61,8 +70,8 @@ static int add_prop(struct build *b, uint32_t v, struct prop *p)
 	json_put_text(key, &s->blob);
 	buf_putc(&s->blob, ':');
 	p->key.n = (uint32_t)s->blob.n - p->key.off;
-	if (!buf_ok(&s->blob))
-		return no_memory(b);
+	if (blob_full(b, v) < 0)
+		return b->err->code;
 	if (p->key.n > SCHEMA_MAX_LIT)
 		return refuse(b, E_RANGE, v, "a name over %u bytes", SCHEMA_MAX_LIT);
 	p->value = node_for(b, v);
@@ -313,7 +322,9 @@ static int add_lit(struct build *b, uint32_t v, struct node *d)
 	if (!plain_value(&b->doc, v))
 		return refuse(b, E_RANGE, v, "a number too large or too long");
 	json_put(&b->doc, v, &s->blob);
-	if (!buf_ok(&s->blob) || !vec_room(&s->lits, s->n_lits, &s->cap_lits, sizeof(*s->lits)))
+	if (blob_full(b, v) < 0)
+		return b->err->code;
+	if (!vec_room(&s->lits, s->n_lits, &s->cap_lits, sizeof(*s->lits)))
 		return no_memory(b);
 	if (s->blob.n - off > SCHEMA_MAX_LIT)
 		return refuse(b, E_RANGE, v, "a value over %u bytes", SCHEMA_MAX_LIT);

@@ -41,6 +41,7 @@ void json_put_text(struct span s, struct buf *out); /* with quotes */
 #define SCHEMA_MAX_ALTS 32u    /* alternatives of one value, all nesting resolved */
 #define SCHEMA_MAX_VISITS (1u << 18) /* in resolving alternatives of alternatives */
 #define SCHEMA_MAX_LIT 16384u  /* bytes of one name or enum value, as JSON */
+#define SCHEMA_MAX_BLOB (8u * SCHEMA_MAX_BYTES) /* of all names and listed values, as JSON */
 #define SCHEMA_RE_WORK 6000000ull /* steps for all patterns of a schema */
 #define SCHEMA_MAX_READING 65536u /* bytes of what all patterns of a schema can say */
 #define HEIGHT_NONE 255u       /* no finite value */

@@ -156,9 +156,9 @@ static void settle(void)
 	t.got[t.n] = '\0';
 }
 
-static void begin(bool stream)
+static void begin_with(bool stream, const char *more)
 {
-	char key[96], body[200], text[600];
+	char key[96], body[400], text[800];
 	struct msg_CONN c = {.conn = id_random(), .addr = SPAN_LIT("127.0.0.1")};
 	char mem[256];
 	struct buf b = BUF_FIXED(mem, sizeof(mem));
@@ -179,8 +179,8 @@ static void begin(bool stream)
 	snprintf(key, sizeof(key), "sp_%026d_%052d", 0, 0);
 	n = snprintf(body, sizeof(body),
 		     "{\"model\":\"m\",\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":"
-		     "\"x\"}]}",
-		     stream ? "true" : "false");
+		     "\"x\"}]%s}",
+		     stream ? "true" : "false", more);
 	n = snprintf(text, sizeof(text),
 		     "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n"
 		     "Content-Length: %d\r\n\r\n%s",
@@ -189,6 +189,11 @@ static void begin(bool stream)
 	settle();
 	assert_int_equal(t.auths, 1);
 	assert_int_equal(t.n, 0);
+}
+
+static void begin(bool stream)
+{
+	begin_with(stream, "");
 }
 
 static void to_over(bool good)
@@ -346,6 +351,37 @@ static void the_straight_way_answers(void **st)
 	assert_int_equal(ro.odd, 0);
 }
 
+/* A schema that nobody could keep to: somebody unknown learns nothing of it, somebody known does,
+ * and his lease goes back. */
+static void a_schema_is_looked_into_behind_auth(void **st)
+{
+	static const char form[] =
+	    ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+	    "\"schema\":{\"oneOf\":[]}}}";
+
+	for (int known = 0; known < 2; known++) {
+		begin_with(false, form);
+		if (known)
+			DELIVER(R_STORE, CH_DATA, AUTHOK, .req = t.req, .lease = id_random(),
+				.model = SPAN_LIT("starter"), .max_out = 9);
+		else
+			DELIVER(R_STORE, CH_DATA, DENY, .req = t.req, .status = 401,
+				.code = RS_BAD_KEY);
+		settle();
+		assert_int_equal(count(known ? "HTTP/1.1 400" : "HTTP/1.1 401"), 1);
+		assert_int_equal(count("'oneOf' is not supported"), known);
+		assert_int_equal(t.drops, known);
+		assert_int_equal(t.submits, 0);
+		close(t.client);
+		t.client = -1;
+		for (int i = 0; i < 500 && (gate_of()->reqs || gate_of()->conns); i++) {
+			usleep(1000);
+			settle();
+		}
+		assert_null(gate_of()->reqs);
+	}
+}
+
 static void every_order_of_four_events_keeps_the_rules_streamed(void **st)
 {
 	all_orders(4, true);
@@ -389,6 +425,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_straight_way_answers),
+	    cmocka_unit_test(a_schema_is_looked_into_behind_auth),
 	    cmocka_unit_test(every_order_of_four_events_keeps_the_rules_streamed),
 	    cmocka_unit_test(every_order_of_three_events_keeps_the_rules_plain),
 	    cmocka_unit_test(every_continuation_of_an_admitted_request_keeps_the_rules),

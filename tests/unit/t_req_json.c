@@ -148,10 +148,9 @@ static const struct {
     {MU FORMAT("\"type\":\"json_schema\",\"json_schema\":{\"name\":\"a b\",\"schema\":{}}"),
      RS_BAD_REQUEST, "response_format"},
     {MU SCHEMA("1"), RS_BAD_REQUEST, "response_format"},
-    {MU SCHEMA("{\"type\":\"text\"}"), RS_BAD_REQUEST, "response_format"},
-    {MU SCHEMA("{\"oneOf\":[]}"), RS_UNSUPPORTED, "response_format"},
-    {MU SCHEMA("{\"type\":\"object\",\"properties\":{\"secret\":{\"not\":{}}}}"), RS_UNSUPPORTED,
-     "response_format"},
+    /* a schema is not looked into before the client is known */
+    {MU SCHEMA("{\"type\":\"text\"}"), RS_NONE, ""},
+    {MU SCHEMA("{\"oneOf\":[]}"), RS_NONE, ""},
     {MU ",\"response_format\":\"json\"}", RS_UNSUPPORTED, "response_format"},
     {MU ",\"logprobs\":true}", RS_UNSUPPORTED, "logprobs"},
     {MU ",\"top_logprobs\":3}", RS_UNSUPPORTED, "top_logprobs"},
@@ -181,12 +180,45 @@ static void a_schema_travels_before_the_messages(void **st)
 	assert_true(cur_done(&c));
 	assert_int_equal(r.n_msgs, 1);
 	chat_req_free(&r);
-	assert_true(
-	    chat_req_parse(SPAN_LIT(MU SCHEMA("{\"properties\":{\"canary\":{\"allOf\":[]}}}")), &r,
-			   &f) < 0);
-	assert_non_null(strstr(f.text, "'allOf' is not supported, at /properties/[0]/allOf"));
+}
+
+static void check_form(const char *json, enum reason want, const char *text)
+{
+	struct chat_req r;
+	struct req_fault f;
+
+	assert_int_equal(chat_req_parse(span_cstr(json), &r, &f), 0);
+	assert_true((chat_req_form(&r, &f) == 0) == (want == RS_NONE));
+	assert_int_equal(f.code, want);
+	if (want != RS_NONE)
+		assert_string_equal(f.param, "response_format");
+	assert_non_null(strstr(f.text, text));
 	assert_null(strstr(f.text, "canary"));
 	chat_req_free(&r);
+}
+
+static void a_schema_is_compiled_by_itself(void **st)
+{
+	struct buf b = BUF_INIT(1 << 20);
+	struct chat_req r;
+	struct req_fault f;
+
+	check_form(MU "}", RS_NONE, "");
+	check_form(MU FORMAT("\"type\":\"json_object\""), RS_NONE, "");
+	check_form(MU SCHEMA("{\"type\":\"object\"}"), RS_NONE, "");
+	check_form(MU SCHEMA("{\"type\":\"text\"}"), RS_BAD_REQUEST, "cannot be kept to");
+	check_form(MU SCHEMA("{\"oneOf\":[]}"), RS_UNSUPPORTED, "'oneOf'");
+	check_form(MU SCHEMA("{\"properties\":{\"canary\":{\"allOf\":[]}}}"), RS_UNSUPPORTED,
+		   "'allOf' is not supported, at /properties/[0]/allOf");
+	buf_puts(&b, MU ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+			"\"n\",\"schema\":{\"title\":\"");
+	for (unsigned i = 0; i < WIRE_FORM_MAX; i++)
+		buf_putc(&b, 'a');
+	buf_puts(&b, "\"}}}}");
+	assert_true(chat_req_parse(buf_span(&b), &r, &f) < 0);
+	assert_int_equal(f.code, RS_BAD_REQUEST);
+	chat_req_free(&r);
+	buf_free(&b);
 }
 
 static void every_body_of_the_table_is_judged_as_it_says(void **st)
@@ -295,6 +327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_body_of_the_table_is_judged_as_it_says),
 	    cmocka_unit_test(a_schema_travels_before_the_messages),
+	    cmocka_unit_test(a_schema_is_compiled_by_itself),
 	    cmocka_unit_test(a_request_becomes_what_submit_carries),
 	    cmocka_unit_test(deep_nesting_is_refused_before_the_parser_sees_it),
 	    cmocka_unit_test(a_refusal_never_quotes_the_body),

@@ -342,6 +342,29 @@ static void hostile_sizes_are_refused(void **state)
 		buf_puts(&b, ",{}");
 	buf_puts(&b, "]}");
 	assert_int_equal(schema_compile(buf_span(&b), &s, &err), E_RANGE);
+	/* each value holds the next one, and references to all of them make all be listed whole */
+	buf_reset(&b);
+	buf_puts(&b, "{\"type\":\"object\",\"properties\":{");
+	for (int i = 0; i < 40; i++) {
+		buf_fmt(&b, "%s\"p%d\":{\"$ref\":\"#/$defs/x", i ? "," : "", i);
+		for (int k = 0; k < i; k++)
+			buf_puts(&b, "/const");
+		buf_puts(&b, "\"}");
+	}
+	buf_puts(&b, "},\"$defs\":{\"x\":");
+	for (int i = 0; i < 40; i++)
+		buf_puts(&b, "{\"const\":");
+	buf_putc(&b, '"');
+	for (int k = 0; k < 15000; k++)
+		buf_putc(&b, 'a');
+	buf_putc(&b, '"');
+	for (int i = 0; i < 42; i++)
+		buf_putc(&b, '}');
+	assert_true(b.n <= SCHEMA_MAX_BYTES);
+	err = (struct err){0};
+	if (schema_compile(buf_span(&b), &s, &err) != E_RANGE)
+		fail_msg("%s", err.text);
+	assert_non_null(strstr(err.text, "more than 512 KiB of names and listed values"));
 	buf_reset(&b);
 	for (unsigned i = 0; i <= SCHEMA_MAX_BYTES; i++)
 		buf_putc(&b, ' ');
