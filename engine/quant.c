@@ -146,6 +146,9 @@ static int put_keys(const struct work *w, struct buf *b, uint64_t *n, struct err
 	}
 	gguf_put_u32(b, "general.file_type", w->r->file_type);
 	gguf_put_u32(b, "general.quantization_version", 2);
+	if (*n > GGUF_MAX_KEYS)
+		return err_set(err, E_RANGE, "the result would have %llu metadata keys, over %u",
+			       (unsigned long long)*n, GGUF_MAX_KEYS);
 	return buf_ok(b) ? 0 : err_set(err, E_NOMEM, "metadata");
 }
 

@@ -315,6 +315,40 @@ static void what_cannot_be_done_well_is_refused(void **st)
 	refused(random_model(&s, 1, NULL), "Q4_K", false, E_FORMAT, "no number");
 }
 
+static int file_with_keys(unsigned n)
+{
+	const uint64_t dims[2] = {32, 2};
+	int fd = memfd_create("keys", MFD_CLOEXEC);
+	struct buf out = BUF_INIT(1u << 20);
+	struct ggufb b;
+	char name[16];
+
+	gb_init(&b);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "key.%u", i);
+		gb_u32(&b, name, i);
+	}
+	gb_tensor(&b, "w.weight", GT_F32, 2, dims, 256, 0);
+	gb_finish(&b, &out);
+	assert_int_equal(write(fd, out.p, out.n), (ssize_t)out.n);
+	buf_free(&out);
+	gb_free(&b);
+	return fd;
+}
+
+static void what_it_writes_can_be_opened_whatever_keys_it_has(void **st)
+{
+	struct file f;
+	int out = quantise(file_with_keys(GGUF_MAX_KEYS - 2), "Q8_0", false, NULL, NULL);
+
+	assert_true(out >= 0);
+	open_file(&f, out);
+	assert_int_equal(f.g.n_keys, GGUF_MAX_KEYS);
+	close_file(&f);
+	close(out);
+	refused(file_with_keys(GGUF_MAX_KEYS - 1), "Q8_0", false, E_RANGE, "4097 metadata keys");
+}
+
 static bool stop(void *arg, unsigned per_mille)
 {
 	return per_mille < 300;
@@ -399,6 +433,7 @@ int main(void)
 	    cmocka_unit_test(random_rows_lose_no_more_than_their_step),
 	    cmocka_unit_test(mixes_give_more_bits_where_they_count),
 	    cmocka_unit_test(what_cannot_be_done_well_is_refused),
+	    cmocka_unit_test(what_it_writes_can_be_opened_whatever_keys_it_has),
 	    cmocka_unit_test(it_can_be_cancelled),
 	    cmocka_unit_test(results_do_not_depend_on_threads),
 	    cmocka_unit_test(every_fault_is_reported),
