@@ -1,6 +1,8 @@
-/* batch.c - the batches in flight: two at most, the guards' and another. While there is work for
- * guards the other one rests where it is, between two fractions of a layer or two groups of output
- * rows, its activations in buffers of its own; so it goes on as if nothing had been. */
+/* batch.c - the batches in flight. While there is work for guards any other one rests where it is,
+ * between two fractions of a layer or two groups of output rows, its activations in buffers of its
+ * own; so it goes on as if nothing had been. A batch of prompts rests likewise for answers, each
+ * time it has been computed for TURN_NS: so prompts go through in large pieces, which cost less a
+ * row, and no answer waits for the end of one. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +19,8 @@ static bool open_one(struct batch *b)
 
 int batch_open(struct engine *e, struct err *err)
 {
-	if (!open_one(&e->batch) || !open_one(&e->urgent))
+	e->turn_ns = e->turn = TURN_NS;
+	if (!open_one(&e->batch) || !open_one(&e->talk) || !open_one(&e->urgent))
 		return err_set(err, E_NOMEM, "batch");
 	return 0;
 }
@@ -32,13 +35,14 @@ static void close_one(struct batch *b)
 void batch_close(struct engine *e)
 {
 	close_one(&e->batch);
+	close_one(&e->talk);
 	close_one(&e->urgent);
 }
 
 bool batch_runnable(const struct engine *e)
 {
-	return e->batch.stage != BATCH_NONE || e->urgent.stage != BATCH_NONE || e->n_ready > 0 ||
-	       e->n_masks > 0;
+	return e->batch.stage != BATCH_NONE || e->talk.stage != BATCH_NONE ||
+	       e->urgent.stage != BATCH_NONE || e->n_ready > 0 || e->n_masks > 0;
 }
 
 struct batch *batch_guards(struct engine *e)
@@ -48,8 +52,23 @@ struct batch *batch_guards(struct engine *e)
 	return any ? &e->urgent : NULL;
 }
 
+bool batch_talk_due(const struct engine *e)
+{
+	return e->talk.stage == BATCH_NONE &&
+	       (e->batch.stage == BATCH_NONE || (e->batch.prompt_rows && e->turn_ns >= e->turn));
+}
+
 struct batch *batch_next(struct engine *e)
 {
+	if (e->talk.stage != BATCH_NONE)
+		return &e->talk;
+	if (e->batch.stage != BATCH_NONE && batch_talk_due(e)) {
+		if (batch_build(e, &e->talk))
+			return &e->talk;
+		e->turn_ns =
+		    0; /* nobody talks: so long again, and masks that were not ready have a share */
+		masks_share(e);
+	}
 	if (e->batch.stage != BATCH_NONE || batch_build(e, &e->batch))
 		return &e->batch;
 	return NULL;
@@ -59,6 +78,8 @@ static void batch_end(struct engine *e, struct batch *b)
 {
 	b->stage = BATCH_NONE;
 	e->stats.steps++;
+	if (b->gens && b != &e->urgent)
+		e->turn_ns = 0;
 	batch_measure(b);
 	for (uint32_t i = 0; i < b->n_parts; i++) {
 		struct seq *s = b->parts[i].seq;
@@ -106,7 +127,10 @@ void batch_advance(struct engine *e, struct batch *b)
 	} else {
 		head_group(e, b);
 	}
-	b->spent_ns += clock_mono_ns() - from;
+	from = clock_mono_ns() - from;
+	b->spent_ns += from;
+	if (b == &e->batch && b->prompt_rows)
+		e->turn_ns += from;
 	if (b->stage == BATCH_HEADS && b->head == b->n_heads)
 		batch_end(e, b);
 }
@@ -146,6 +170,8 @@ void batch_forget_model(struct engine *e, const struct model *m)
 {
 	if (e->batch.m == m)
 		e->batch.stage = BATCH_NONE;
+	if (e->talk.m == m)
+		e->talk.stage = BATCH_NONE;
 	if (e->urgent.m == m)
 		e->urgent.stage = BATCH_NONE;
 }

@@ -1,19 +1,32 @@
 /* build.c - what goes into a batch. Guards have batches of their own, before all others. Any other
- * batch holds a row for each generation that can go on, so that no prompt stalls a running answer
- * for longer than a chunk, and as many prompt rows as take CHUNK_NS; where a single sequence is all
- * there is, ALONE_NS: its chunk stalls nobody, and guards and cancels are looked at inside it. */
+ * holds a row for each generation that can go on, or as many prompt rows as take CHUNK_NS, in turn:
+ * prompts are computed for TURN_NS, then the generations have a row each. */
 #include <stdlib.h>
 
 #include "engine_priv.h"
 
-/* The model that goes next: highest priority waiting, then the one longest not served. */
-static struct model *pick_model(const struct engine *e, unsigned from, unsigned to)
+enum kind { OF_GUARDS, OF_GENS, OF_PROMPTS };
+
+static bool has(const struct lane *l, enum kind kind)
 {
+	if (kind == OF_GUARDS)
+		return l->ready > 0;
+	if (kind == OF_GENS)
+		return !link_alone(&l->gens);
+	return l->open.n > 0 || !link_alone(&l->spent);
+}
+
+/* The model that goes next: highest priority waiting, then the one longest not served. */
+static struct model *pick_model(const struct engine *e, enum kind kind)
+{
+	unsigned from = kind == OF_GUARDS ? PRIO_GUARD : PRIO_NORMAL;
+	unsigned to = kind == OF_GUARDS ? PRIO_GUARD : PRIO_LOW;
+
 	for (unsigned prio = from; prio <= to; prio++) {
 		struct model *best = NULL;
 
 		for (struct model *m = e->models; m; m = m->next)
-			if (m->lanes[prio].ready && (!best || m->last_batch < best->last_batch))
+			if (has(&m->lanes[prio], kind) && (!best || m->last_turn < best->last_turn))
 				best = m;
 		if (best)
 			return best;
@@ -21,29 +34,37 @@ static struct model *pick_model(const struct engine *e, unsigned from, unsigned 
 	return NULL;
 }
 
-/* Buffers for a batch of m beside the one that rests. */
+static bool in_use(const struct batch *b, const struct model *m)
+{
+	return b->stage != BATCH_NONE && b->m == m && b->fwd == &m->fwd;
+}
+
+/* Buffers for a batch of m beside those that rest. */
 static bool buffers(struct engine *e, struct batch *b, struct model *m)
 {
+	struct spare *s = b == &e->urgent ? &m->guards : &m->talkers;
+	uint32_t rows = b == &e->urgent ? URGENT_ROWS : TALK_ROWS;
+
 	b->m = m;
 	b->fwd = &m->fwd;
 	b->hidden = m->hidden;
-	if (b == &e->batch || e->batch.stage == BATCH_NONE || e->batch.m != m)
+	if (!in_use(&e->batch, m) && !in_use(&e->talk, m))
 		return true;
-	if (!m->hidden2) {
-		if (m->no_second == e->batches)
+	if (!s->hidden) {
+		if (s->failed == e->batches)
 			return false; /* tried while this batch rested */
-		m->no_second = e->batches;
-		if (fwd_open(&m->fwd2, e->k, e->pool, &m->info, &m->weights, URGENT_ROWS,
-			     e->fast_f16, NULL) < 0)
+		s->failed = e->batches;
+		if (fwd_open(&s->fwd, e->k, e->pool, &m->info, &m->weights, rows, e->fast_f16,
+			     NULL) < 0)
 			return false;
-		m->hidden2 = calloc((size_t)m->fwd2.max_rows * m->info.n_embd, sizeof(float));
-		if (!m->hidden2) {
-			fwd_close(&m->fwd2);
+		s->hidden = calloc((size_t)s->fwd.max_rows * m->info.n_embd, sizeof(float));
+		if (!s->hidden) {
+			fwd_close(&s->fwd);
 			return false;
 		}
 	}
-	b->fwd = &m->fwd2;
-	b->hidden = m->hidden2;
+	b->fwd = &s->fwd;
+	b->hidden = s->hidden;
 	return true;
 }
 
@@ -52,26 +73,25 @@ static uint32_t passes(uint32_t gens)
 	return (gens + HEAD_ROWS - 1) / HEAD_ROWS;
 }
 
-/* Generations of one batch: as many as take CHUNK_NS together, at least one pass over the weights.
+/* Generations of one batch: as many as take TURN_NS together, at least one pass over the weights.
  */
 static uint32_t most_gens(const struct engine *e, const struct batch *b)
 {
-	uint64_t n, most = b->fwd->max_rows / 2;
+	uint64_t n, most = b->fwd->max_rows;
 
 	if (e->chunk || !b->m->ns_gen)
 		return (uint32_t)most;
-	n = CHUNK_NS / b->m->ns_gen * HEAD_ROWS;
+	n = TURN_NS / b->m->ns_gen * HEAD_ROWS;
 	n = n < HEAD_ROWS ? HEAD_ROWS : n;
 	return (uint32_t)(n < most ? n : most);
 }
 
-/* Prompt rows beside n generations. */
-static uint32_t most_prompt_rows(const struct engine *e, const struct batch *b, uint32_t n)
+static uint32_t most_prompt_rows(const struct engine *e, const struct batch *b)
 {
-	uint64_t rows = e->chunk ? e->chunk : 2 * MIN_CHUNK, most = b->fwd->max_rows - n;
+	uint64_t rows = e->chunk ? e->chunk : 2 * MIN_CHUNK, most = b->fwd->max_rows;
 
 	if (!e->chunk && b->m->ns_prompt) {
-		rows = (e->n_busy == 1 ? ALONE_NS : CHUNK_NS) / b->m->ns_prompt;
+		rows = CHUNK_NS / b->m->ns_prompt;
 		rows = rows < MIN_CHUNK ? MIN_CHUNK : rows / MIN_CHUNK * MIN_CHUNK;
 	}
 	return (uint32_t)(rows < most ? rows : most);
@@ -89,31 +109,14 @@ static uint64_t follow(uint64_t old, uint64_t now, uint32_t share)
 void batch_measure(struct batch *b)
 {
 	struct model *m = b->m;
-	uint64_t p = b->prompt_rows, g = passes(b->gens), want;
+	uint64_t p = b->prompt_rows, g = passes(b->gens);
 	/* few rows cost more each than many: they count less */
 	uint32_t share = (uint32_t)(p < 4 ? 1 : p > 128 ? 32 : p / 4);
 
-	if (!g && p) {
+	if (!g && p)
 		m->ns_prompt = follow(m->ns_prompt, b->spent_ns / p, share);
-	} else if (g && !p) {
+	else if (g && !p)
 		m->ns_gen = follow(m->ns_gen, b->spent_ns / g, 32);
-	} else if (g && p) { /* both at once: both were as wrong as their sum */
-		want = m->ns_prompt * p + m->ns_gen * g;
-		if (!m->ns_prompt || !m->ns_gen)
-			want = 0;
-		if (!want && !m->ns_prompt)
-			m->ns_prompt = b->spent_ns / (p + g * HEAD_ROWS) + 1;
-		if (!want && !m->ns_gen)
-			m->ns_gen = m->ns_prompt * HEAD_ROWS;
-		if (!want)
-			return;
-		m->ns_prompt = follow(
-		    m->ns_prompt,
-		    (uint64_t)((double)m->ns_prompt * (double)b->spent_ns / (double)want), share);
-		m->ns_gen = follow(
-		    m->ns_gen, (uint64_t)((double)m->ns_gen * (double)b->spent_ns / (double)want),
-		    share);
-	}
 }
 
 bool batch_sampled(const struct job *j)
@@ -174,15 +177,18 @@ static void add_gens(struct batch *b, uint32_t n, enum seq_role role)
 	}
 }
 
-static void fill(struct engine *e, struct batch *b, unsigned from, unsigned to)
+static void fill(struct engine *e, struct batch *b, enum kind kind)
 {
+	unsigned from = kind == OF_GUARDS ? PRIO_GUARD : PRIO_NORMAL;
+	unsigned to = kind == OF_GUARDS ? PRIO_GUARD : PRIO_LOW;
 	struct lane *l = b->m->lanes;
-	uint32_t gens = 0, most = most_gens(e, b), rows, n;
+	uint32_t gens = 0, most = kind == OF_PROMPTS ? 0 : most_gens(e, b), rows, n;
 
 	/* generations are asked first: what they leave is for prompts */
 	for (unsigned p = from; p <= to; p++)
 		gens += sched_gens(&l[p], most - gens, b->pick + gens);
-	rows = most_prompt_rows(e, b, gens);
+	rows = kind == OF_GENS ? 0 : most_prompt_rows(e, b);
+	rows = rows < b->fwd->max_rows - gens ? rows : b->fwd->max_rows - gens;
 	for (unsigned p = from; p <= to && rows; p++) {
 		n = sched_prompts(e, &l[p], rows, b->pick + gens);
 		for (uint32_t i = gens; i < gens + n; i++) {
@@ -196,25 +202,39 @@ static void fill(struct engine *e, struct batch *b, unsigned from, unsigned to)
 	b->gens = b->n_parts ? gens : 0;
 }
 
+/* Whose turn it is, where no batch is begun. */
+static enum kind kind_of(const struct engine *e, const struct batch *b)
+{
+	bool due = e->turn_ns >= (e->chunk ? 1 : e->turn);
+
+	if (b == &e->urgent)
+		return OF_GUARDS;
+	if (b == &e->talk || due || !pick_model(e, OF_PROMPTS))
+		return OF_GENS;
+	return OF_PROMPTS;
+}
+
 bool batch_build(struct engine *e, struct batch *b)
 {
-	unsigned from = b == &e->urgent ? PRIO_GUARD : PRIO_NORMAL;
-	unsigned to = b == &e->urgent ? PRIO_GUARD : PRIO_LOW;
+	enum kind kind;
 	struct model *m;
 
 	do { /* again where all that was picked failed */
-		m = pick_model(e, from, to);
+		kind = kind_of(e, b);
+		m = pick_model(e, kind);
+		if (!m && kind == OF_GENS && b == &e->batch)
+			m = pick_model(e, kind = OF_PROMPTS);
 		if (!m || !buffers(e, b, m))
 			return false;
 		if (b == &e->batch)
 			e->batches++;
-		m->last_batch = ++e->turns;
+		m->last_turn = ++e->turns;
 		b->rows = b->n_parts = b->n_heads = b->head = 0;
 		b->spent_ns = 0;
 		b->thin = false;
-		fill(e, b, from, to);
+		fill(e, b, kind);
 	} while (b->n_parts == 0);
-	if (b == &e->batch)
+	if (b != &e->urgent)
 		masks_share(e);
 	b->n_live = b->n_parts;
 	b->stage = BATCH_LAYERS;

@@ -103,7 +103,7 @@ int engine_step(struct engine *e, uint64_t budget_ns)
 		jobs_cancel(e);
 		jobs_late(e);
 		b = batch_guards(e);
-		if (!b && e->batch.stage == BATCH_NONE && masks_step(e))
+		if (!b && batch_talk_due(e) && masks_step(e))
 			b = NULL; /* a slice between two looks */
 		else if (!b && !(b = batch_next(e)))
 			return batch_runnable(e);

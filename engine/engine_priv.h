@@ -14,10 +14,11 @@
 #define HEAD_ROWS 16 /* output rows computed at once: a border lies between such groups */
 #define MAX_BATCH_ROWS 512
 #define URGENT_ROWS 128	    /* of a guard's batch beside a resting one of the same model */
+#define TALK_ROWS 64	    /* likewise of answers' */
 #define MAX_DRAFT (HEAD_ROWS - 1)
 #define MIN_CHUNK 16
-#define CHUNK_NS 90000000u  /* the prompt rows of a batch shall take about so long */
-#define ALONE_NS 400000000u /* likewise where nobody else has anything to do */
+#define CHUNK_NS 400000000u /* the rows of a batch shall take about so long */
+#define TURN_NS 90000000u   /* prompts are computed so long, then answers have their rows */
 #define GROUP_BUCKETS 1024  /* powers of two */
 #define JOB_BUCKETS 1024
 #define MAX_ROW_BYTES (1ull << 30) /* of one job's wanted rows */
@@ -136,7 +137,10 @@ struct engine {
 	struct link dear;      /* groups with masks that were not made at once, in turn */
 	uint64_t mask_left, dear_left; /* work before the next batch */
 	struct batch batch;    /* the one in flight */
-	struct batch urgent;   /* the guards' in flight: while it lasts the other one rests */
+	struct batch talk;     /* answers' rows, while a long one of prompts rests */
+	struct batch urgent;   /* the guards' in flight: while it lasts the others rest */
+	uint64_t turn_ns;      /* prompts were computed since answers had their rows */
+	uint64_t turn;	       /* TURN_NS (tests set it, to 1 at least) */
 	uint64_t next_job, batches, turns, visits; /* batches: those that are no guards' */
 	uint32_t n_groups, n_busy, n_ready; /* n_busy: sequences with jobs; n_ready: queued */
 	uint32_t n_masks;		    /* queued for their masks */
@@ -173,6 +177,7 @@ void events_close(struct engine *e);
 int batch_open(struct engine *e, struct err *err);
 void batch_close(struct engine *e);
 struct batch *batch_guards(struct engine *e); /* goes on before anything else; NULL: there is none */
+bool batch_talk_due(const struct engine *e);  /* rows of answers may be next, or their masks */
 struct batch *batch_next(struct engine *e);   /* else the one that goes on now; NULL: nothing can */
 /* A fraction of a layer, or a group of output rows. */
 void batch_advance(struct engine *e, struct batch *b);

@@ -44,7 +44,7 @@ bool masks_try(struct job *j, uint64_t *left)
 
 bool masks_step(struct engine *e)
 {
-	bool idle = e->n_ready == 0;
+	bool idle = e->n_ready == 0 && e->batch.stage == BATCH_NONE;
 	struct seq *s = e->mask_left || idle ? sched_mask(e, false) : NULL;
 	uint64_t *left = s ? &e->mask_left : &e->dear_left;
 

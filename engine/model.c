@@ -14,7 +14,8 @@ static bool progress(const struct model_opts *o, unsigned per_mille)
 static void model_free(struct model *m)
 {
 	fwd_close(&m->fwd);
-	fwd_close(&m->fwd2);
+	fwd_close(&m->guards.fwd);
+	fwd_close(&m->talkers.fwd);
 	weights_free(&m->weights);
 	for (int t = 0; t < KV_TYPES; t++)
 		kv_class_close(&m->kv[t]);
@@ -22,7 +23,8 @@ static void model_free(struct model *m)
 	mask_trie_free(m->trie);
 	free(m->logits);
 	free(m->hidden);
-	free(m->hidden2);
+	free(m->guards.hidden);
+	free(m->talkers.hidden);
 	for (int i = 0; i < LANES; i++)
 		lane_close(&m->lanes[i]);
 	parts_close(&m->parts);

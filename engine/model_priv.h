@@ -23,13 +23,16 @@ struct model {
 	struct fwd fwd;
 	float *logits;	     /* HEAD_ROWS x n_vocab, for rows that are sampled or searched */
 	float *hidden;	     /* fwd.max_rows x n_embd */
-	struct fwd fwd2;     /* for guards beside a batch of the same model that rests; */
-	float *hidden2;	     /* made when first needed */
-	uint64_t no_second;  /* number of the batch beside which there was no memory for them */
+	/* activations for batches beside one of the same model that rests; made when first needed */
+	struct spare {
+		struct fwd fwd;
+		float *hidden;
+		uint64_t failed; /* number of the batch beside which there was no memory for it */
+	} guards, talkers;
 	struct lane lanes[LANES];
 	/* measured, smoothed, of a prompt row and of up to HEAD_ROWS generations; 0 = not yet */
 	uint64_t ns_prompt, ns_gen;
-	uint64_t last_batch; /* number of the batch it last had: models take turns */
+	uint64_t last_turn; /* number of the batch it last had: models take turns */
 	uint32_t seqs;	     /* living */
 	bool vocab_only;
 	struct mask_trie *trie; /* of the vocabulary; made by the first mask_new() */

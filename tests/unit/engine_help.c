@@ -16,6 +16,16 @@
 #include "kernels.h"
 #include "qrand.h"
 
+const struct shape shape_mixed = {.embd = 256,
+				  .layers = 8,
+				  .heads = 8,
+				  .kv_heads = 4,
+				  .head_dim = 32,
+				  .ff = 256,
+				  .vocab = SMALL_VOCAB,
+				  .context = 2048,
+				  .mixed = true};
+
 int shared_fd(const char *rel)
 {
 	const char *dir = getenv("SALLYPORT_SHARED");

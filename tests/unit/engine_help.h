@@ -16,6 +16,7 @@ struct shape {
 	bool mixed;	  /* matrices in all types by turns; widths are multiples of 256 */
 	float scale;	  /* of the matrices; 0 = 1 */
 };
+extern const struct shape shape_mixed; /* small, quantised, of all types */
 /* Weights in double, [out][in], the same numbers as in the file. */
 struct ref_layer {
 	double *attn_norm, *ffn_norm, *q, *k, *v, *o, *gate, *up, *down;

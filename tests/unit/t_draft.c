@@ -13,15 +13,6 @@
 #define PROMPT 60
 #define SAID 90
 
-static const struct shape mixed = {.embd = 256,
-				   .layers = 8,
-				   .heads = 8,
-				   .kv_heads = 4,
-				   .head_dim = 32,
-				   .ff = 256,
-				   .vocab = SMALL_VOCAB,
-				   .context = 2048,
-				   .mixed = true};
 static const struct shape shape = {.embd = 64,
 				   .layers = 2,
 				   .heads = 8,
@@ -129,7 +120,8 @@ static void say(const struct way *w, struct said *o)
 	job_id job;
 
 	memset(o, 0, sizeof(*o));
-	rig_open(&r, random_model(w->mixed ? &mixed : &shape, 11, NULL), w->kernel, 2, 64u << 20);
+	rig_open(&r, random_model(w->mixed ? &shape_mixed : &shape, 11, NULL), w->kernel, 2,
+		 64u << 20);
 	for (uint32_t i = 0; i < w->company; i++) {
 		struct seq *c = rig_seq(&r, SEQ_CHAT, 500);
 

@@ -1,4 +1,5 @@
 /* t_preempt.c - guards go before a batch in flight, which rests and goes on as if nothing had been;
+ * answers go before one of prompts likewise;
  * what a chat says does not depend on it, nor on company, chunks or threads. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,15 +16,6 @@
 #define SAID 16
 #define READ 33
 
-static const struct shape mixed = {.embd = 256,
-				   .layers = 8,
-				   .heads = 8,
-				   .kv_heads = 4,
-				   .head_dim = 32,
-				   .ff = 256,
-				   .vocab = SMALL_VOCAB,
-				   .context = 2048,
-				   .mixed = true};
 static const struct shape shape = {.embd = 64,
 				   .layers = 2,
 				   .heads = 8,
@@ -40,6 +32,7 @@ struct when {
 	uint32_t threads, chunk, company, guard_every; /* fractions between two guards; 0 = none */
 	bool other_model;			       /* the guards' is another one */
 	bool mixed;				       /* quantised, all types */
+	bool eager; /* answers go before prompts at every fraction, not each so many ms */
 };
 
 /* What one chat and the guards beside it came to, bit for bit. */
@@ -47,6 +40,7 @@ struct said {
 	int32_t token[SAID];
 	float logprob[SAID], after[SMALL_VOCAB], read[SMALL_VOCAB];
 	uint32_t n, guards, rested; /* rested: times a guard went before a batch in flight */
+	uint32_t talked;	    /* times answers did */
 };
 
 struct stage_of {
@@ -117,6 +111,7 @@ static void run(struct stage_of *t, struct seq *chat)
 	struct said *o = t->o;
 	uint32_t ago = 0;
 	bool done = false;
+	enum stage was;
 
 	while (!done) {
 		struct event ev[4];
@@ -124,7 +119,9 @@ static void run(struct stage_of *t, struct seq *chat)
 
 		if (t->w->guard_every && !t->guard && ++ago % t->w->guard_every == 0)
 			begin_reading(t);
+		was = t->r.e->talk.stage;
 		assert_true(engine_step(t->r.e, 1) >= 0);
+		o->talked += was == BATCH_NONE && t->r.e->talk.stage != BATCH_NONE;
 		while ((n = engine_poll(t->r.e, ev, 1)) > 0) {
 			if (t->guard && ev[0].seq == t->guard)
 				read_event(t, &ev[0]);
@@ -148,13 +145,14 @@ static void hear(const struct when *w, struct said *o)
 	int fd;
 
 	memset(o, 0, sizeof(*o));
-	rig_open(&t.r, random_model(w->mixed ? &mixed : &shape, 11, NULL), w->kernel, w->threads,
-		 64u << 20);
+	rig_open(&t.r, random_model(w->mixed ? &shape_mixed : &shape, 11, NULL), w->kernel,
+		 w->threads, 64u << 20);
 	t.gm = t.r.m;
-	fd = w->other_model ? random_model(w->mixed ? &mixed : &shape, 11, NULL) : -1;
+	fd = w->other_model ? random_model(w->mixed ? &shape_mixed : &shape, 11, NULL) : -1;
 	if (fd >= 0)
 		assert_int_equal(engine_model_add(t.r.e, &fd, 1, NULL, &t.gm, NULL), 0);
 	t.r.e->chunk = w->chunk;
+	t.r.e->turn = w->eager ? 1 : t.r.e->turn;
 	add_company(&t.r, w->company);
 	chat = rig_seq(&t.r, SEQ_CHAT, 300);
 	some_ids(ids, PROMPT, SMALL_VOCAB, 5);
@@ -197,11 +195,11 @@ static void chats_do_not_depend_on_company_chunks_or_threads(void **st)
 	struct said a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false, false}, &a);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, false, false}, &a);
 		for (uint32_t i = 0; i < 4; i++) {
-			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false, false}, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false, false, false}, &b);
 			same(&a, &b);
-			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false, false}, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false, false, false}, &b);
 			same(&a, &b);
 		}
 	}
@@ -213,10 +211,11 @@ static void chats_and_guards_do_not_depend_on_preemption(void **st)
 	struct said alone, a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false, false}, &alone);
-		hear(&(struct when){*k, 1, 512, 0, 1000000, false, false}, &a);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, false, false}, &alone);
+		hear(&(struct when){*k, 1, 512, 0, 1000000, false, false, false}, &a);
 		for (uint32_t i = 0; i < 5; i++) {
-			hear(&(struct when){*k, 1 + i % 3, 1 + 50 * i, i, every[i], i % 2, false},
+			hear(&(struct when){*k, 1 + i % 3, 1 + 50 * i, i, every[i], i % 2, false,
+					    false},
 			     &b);
 			same(&alone, &b);
 			assert_true(b.rested > 3 && b.guards > 3);
@@ -227,18 +226,36 @@ static void chats_and_guards_do_not_depend_on_preemption(void **st)
 	}
 }
 
-static void quantised_chats_do_not_depend_on_anything(void **st)
+static void chats_and_guards_do_not_depend_on_who_talks_first(void **st)
 {
-	struct said a, b;
+	struct said alone, guard, b;
 
-	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false, true}, &a);
-		hear(&(struct when){*k, 2, 7, 3, 29, false, true}, &b);
-		same(&a, &b);
-		hear(&(struct when){*k, 3, 64, 0, 17, true, true}, &b);
-		same(&a, &b);
-		assert_true(b.rested > 0 && b.guards > 0);
-	}
+	for (const char *const *k = paths(); *k; k++)
+		for (int big = 0; big < 2; big++) {
+			hear(&(struct when){.kernel = *k, .threads = 1, .chunk = 512, .mixed = big},
+			     &alone);
+			hear(&(struct when){.kernel = *k,
+					    .threads = 1,
+					    .chunk = 512,
+					    .guard_every = 3,
+					    .mixed = big},
+			     &guard);
+			same(&alone, &guard);
+			for (uint32_t i = 0; i < 3; i++) {
+				hear(&(struct when){.kernel = *k,
+						    .threads = 1 + i,
+						    .chunk = i == 1 ? 0 : 100 + i,
+						    .company = 2 + i,
+						    .guard_every = i ? 7 + i : 0,
+						    .mixed = big,
+						    .eager = true},
+				     &b);
+				same(&alone, &b);
+				if (i)
+					same(&guard, &b);
+				assert_true(b.talked > 3 && (!i || b.rested > 3));
+			}
+		}
 }
 
 static struct seq *prompt_in_flight(struct rig *r, uint32_t n, job_id *job)
@@ -252,6 +269,91 @@ static struct seq *prompt_in_flight(struct rig *r, uint32_t n, job_id *job)
 	assert_int_equal(engine_step(r->e, 1), 1);
 	assert_int_equal(r->e->batch.stage, BATCH_LAYERS);
 	return s;
+}
+
+/* However long the batch of prompts in flight: an answer that may go on has its row at once, and
+ * then again when the prompts have been computed for a turn. */
+static void an_answer_does_not_wait_for_a_batch_of_prompts(void **st)
+{
+	struct rig r;
+	struct seq *chat, *talks;
+	struct event ev;
+	uint32_t tokens = 0;
+	job_id job;
+
+	rig_open(&r, random_model(&shape, 11, NULL), NULL, 2, 64u << 20);
+	talks = rig_seq(&r, SEQ_CHAT, 100);
+	append_all(r.e, talks, (int32_t[]){1, 2, 3}, 3, NULL);
+	chat = prompt_in_flight(&r, 500, &job);
+	say(talks, 90, 1);
+	r.e->turn = 1;
+	for (uint32_t at = 1; at < 8; at++) {
+		assert_int_equal(r.m->fwd.at, at);
+		while (r.m->fwd.at == at)
+			engine_step(r.e, 1);
+		while (engine_poll(r.e, &ev, 1) > 0)
+			tokens += ev.kind == EV_TOKEN && ev.seq == talks;
+		assert_true(tokens >= at);
+	}
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(seq_len(chat), 500);
+	assert_int_equal(seq_len(talks), 92);
+	rig_close(&r);
+}
+
+static void quantised_chats_do_not_depend_on_anything(void **st)
+{
+	struct said a, b;
+
+	for (const char *const *k = paths(); *k; k++) {
+		hear(&(struct when){*k, 1, 512, 0, 0, false, true, false}, &a);
+		hear(&(struct when){*k, 2, 7, 3, 29, false, true, false}, &b);
+		same(&a, &b);
+		hear(&(struct when){*k, 3, 64, 0, 17, true, true, false}, &b);
+		same(&a, &b);
+		assert_true(b.rested > 0 && b.guards > 0);
+	}
+}
+
+/* The guard's model is the answer's, the prompt's is another one: three batches in flight. */
+static void guards_and_answers_of_one_model_beside_prompts_of_another(void **st)
+{
+	float said[2][READ];
+
+	for (int guards = 0; guards < 2; guards++) {
+		struct said *o = calloc(1, sizeof(*o));
+		struct stage_of t = {.o = o};
+		struct seq_cfg cfg = {.priority = PRIO_NORMAL, .max_tokens = 100};
+		struct seq *talks = NULL;
+		struct event ev;
+		uint32_t n = 0;
+		job_id job;
+		int fd = random_model(&shape, 12, NULL);
+
+		rig_open(&t.r, random_model(&shape, 11, NULL), NULL, 2, 64u << 20);
+		assert_int_equal(engine_model_add(t.r.e, &fd, 1, NULL, &t.gm, NULL), 0);
+		assert_int_equal(seq_new(t.r.e, t.gm, &cfg, &talks, NULL), 0);
+		append_all(t.r.e, talks, (int32_t[]){1, 2, 3}, 3, NULL);
+		prompt_in_flight(&t.r, 500, &job);
+		say(talks, READ, 1);
+		t.r.e->turn = 1;
+		for (uint32_t ago = 0; n < READ;) {
+			if (guards && !t.guard && t.r.e->talk.stage == BATCH_LAYERS &&
+			    ++ago % 3 == 0)
+				begin_reading(&t);
+			engine_step(t.r.e, 1);
+			while (engine_poll(t.r.e, &ev, 1) > 0)
+				if (ev.seq == talks && ev.kind == EV_TOKEN)
+					said[guards][n++] = ev.logprob;
+				else if (t.guard && ev.seq == t.guard)
+					read_event(&t, &ev);
+		}
+		assert_true(!guards || o->guards >= 4);
+		rig_close(&t.r);
+		free(o);
+	}
+	assert_memory_equal(said[0], said[1], sizeof(said[0]));
 }
 
 /* However long the batch in flight: the guard's answer comes before anything more of it. */
@@ -337,6 +439,9 @@ int main(void)
 	    cmocka_unit_test(chats_do_not_depend_on_company_chunks_or_threads),
 	    cmocka_unit_test(chats_and_guards_do_not_depend_on_preemption),
 	    cmocka_unit_test(quantised_chats_do_not_depend_on_anything),
+	    cmocka_unit_test(chats_and_guards_do_not_depend_on_who_talks_first),
+	    cmocka_unit_test(an_answer_does_not_wait_for_a_batch_of_prompts),
+	    cmocka_unit_test(guards_and_answers_of_one_model_beside_prompts_of_another),
 	    cmocka_unit_test(a_guard_does_not_wait_for_the_batch_in_flight),
 	    cmocka_unit_test(a_resting_batch_can_be_left_and_cancelled),
 	};
