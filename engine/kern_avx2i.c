@@ -165,6 +165,14 @@ INLINE __m256i factors(const uint8_t *sc)
 			       _mm256_slli_epi32(v, 16));
 }
 
+/* Asks for weights ahead of their use: they come from memory in short runs between products, too
+ * short for the hardware to see them coming. */
+INLINE void soon(const uint8_t *p, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 64)
+		_mm_prefetch((const char *)p + 6144 + i, _MM_HINT_T0);
+}
+
 INLINE void expand(const enum pack_kind kind, const uint8_t *g, uint32_t k, uint8_t *out)
 {
 	const unsigned cells = pack_cells(kind);
@@ -174,7 +182,8 @@ INLINE void expand(const enum pack_kind kind, const uint8_t *g, uint32_t k, uint
 					       : 0;
 
 	for (uint32_t at = 0; at < k; at += 32 * cells, g += pack_bytes(kind))
-		for (unsigned c = 0; c < cells; c++, out += CELL)
+		for (unsigned c = 0; c < cells; c++, out += CELL) {
+			soon(g + pack_bytes(kind) / cells * c, pack_bytes(kind) / cells);
 			for (unsigned h = 0; h < 2; h++) {
 				const uint8_t *p = g + 8 * h + 16 * c, *hi = g + 32 * h, *nib = hi;
 				__m256 d = halves8(g + 16 * h), m = _mm256_setzero_ps();
@@ -199,6 +208,7 @@ INLINE void expand(const enum pack_kind kind, const uint8_t *g, uint32_t k, uint
 					put_quad(out + 32 * h + 128 * j, quad(kind, nib, hi, j),
 						 offset, kind == PACK_Q6_K, f[j / 4]);
 			}
+		}
 }
 
 KERN_P_EXPAND(avx2i_p_expand_q4_0)
@@ -338,7 +348,7 @@ INLINE void mul_tile(const unsigned C, const uint8_t *w, uint32_t k, const uint8
 		int32_t any;
 
 		memcpy(&any, w + 1152, 4);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
 		for (unsigned p = 0; p < 16; p++) {
 			__m256i lo = load8(w + 64 * p), hi = load8(w + 64 * p + 32);
 
