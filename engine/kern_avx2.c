@@ -2,7 +2,6 @@
  * them: only functions below the pragma may use these instructions, and kern_pick() calls them only
  * where avx2_usable() holds. Tiles change how many sums run side by side, never their order. */
 #include "kern_avx2.h"
-#include "kern_port.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -486,23 +485,5 @@ const struct kernels kern_avx2 = {
 	      [PACK_Q6_K] = avx2_d_mul_q6_k,
 	      [PACK_F16] = avx2_d_mul_f16,
 	      [PACK_BF16] = avx2_d_mul_bf16},
-};
-
-const struct kernels kern_avx2f32 = {
-    .name = "avx2f32",
-    .usable = avx2_usable,
-    .base = &kern_avx2,
-    .p_form = P_F32,
-    .p_bytes = sizeof(float),
-    .p_form_x = port_p_form_x,
-    .p_expand = {[PACK_Q4_0] = avx2_p_expand_q4_0,
-		 [PACK_Q8_0] = avx2_p_expand_q8_0,
-		 [PACK_Q4_K] = avx2_p_expand_q4_k,
-		 [PACK_Q5_K] = avx2_p_expand_q5_k,
-		 [PACK_Q6_K] = avx2_p_expand_q6_k,
-		 [PACK_F16] = avx2_p_expand_f16,
-		 [PACK_BF16] = avx2_p_expand_bf16},
-    .p_from_f32 = avx2_p_from_f32,
-    .p_mul = avx2_p_mul,
 };
 #endif

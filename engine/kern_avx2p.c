@@ -1,11 +1,17 @@
-/* kern_avx2p.c - class P of the AVX2 table: weights and activations in fp32. As in kern_avx2.c,
- * only functions below the pragma may use these instructions. */
+/* kern_avx2p.c - class P with AVX2 in fp32, weights and activations, and the table that has it. As
+ * in kern_avx2.c, only functions below the pragma may use these instructions. */
 #include "kern_avx2.h"
+#include "kern_port.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #include "blocks.h"
+
+static bool usable(void)
+{
+	return kern_avx2.usable();
+}
 
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
@@ -279,4 +285,22 @@ void avx2_p_mul(const void *panels, size_t panel_stride, unsigned n_panels, uint
 #else
 #pragma GCC pop_options
 #endif
+
+const struct kernels kern_avx2f32 = {
+    .name = "avx2f32",
+    .usable = usable,
+    .base = &kern_avx2,
+    .p_form = P_F32,
+    .p_bytes = sizeof(float),
+    .p_form_x = port_p_form_x,
+    .p_expand = {[PACK_Q4_0] = avx2_p_expand_q4_0,
+		 [PACK_Q8_0] = avx2_p_expand_q8_0,
+		 [PACK_Q4_K] = avx2_p_expand_q4_k,
+		 [PACK_Q5_K] = avx2_p_expand_q5_k,
+		 [PACK_Q6_K] = avx2_p_expand_q6_k,
+		 [PACK_F16] = avx2_p_expand_f16,
+		 [PACK_BF16] = avx2_p_expand_bf16},
+    .p_from_f32 = avx2_p_from_f32,
+    .p_mul = avx2_p_mul,
+};
 #endif

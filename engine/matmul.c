@@ -204,8 +204,14 @@ static void block_step(const struct run *r, const struct block *b, uint32_t k0, 
 	size_t stride = (size_t)n * PACK_ROWS * k->p_bytes;
 	unsigned panels = (b->n + PACK_ROWS - 1) / PACK_ROWS;
 	unsigned char *to = s->scratch[worker];
+	const unsigned char *in = to;
 
-	for (unsigned p = 0; p < panels; p++) {
+	if (w->kind == PACK_BF16 && k->p_form == P_BF16) { /* is what p_mul wants */
+		in = w->p + b->first / PACK_ROWS * w->panel_bytes +
+		     k0 / PACK_K * pack_group_bytes(w->kind);
+		stride = w->panel_bytes;
+	}
+	for (unsigned p = 0; p < panels && in == to; p++) {
 		uint32_t first = b->first + p * PACK_ROWS;
 		unsigned left = b->n - p * PACK_ROWS, rows = left < PACK_ROWS ? left : PACK_ROWS;
 
@@ -218,7 +224,7 @@ static void block_step(const struct run *r, const struct block *b, uint32_t k0, 
 						     pack_group_bytes(w->kind),
 					     n, to + p * stride);
 	}
-	k->p_mul(to, stride, panels, n, x + k0 * k->p_bytes, p_stride(w->cols, k->p_bytes), cols,
+	k->p_mul(in, stride, panels, n, x + k0 * k->p_bytes, p_stride(w->cols, k->p_bytes), cols,
 		 b->y, b->ldy, k0 == 0);
 }
 
