@@ -176,19 +176,20 @@ INLINE void soon(const uint8_t *p, size_t bytes)
 INLINE void expand(const enum pack_kind kind, const uint8_t *g, uint32_t k, uint8_t *out)
 {
 	const unsigned cells = pack_cells(kind);
+	const size_t share = pack_bytes(kind) / cells / 2;
 	const int offset = kind == PACK_Q4_0   ? 8
 			   : kind == PACK_Q8_0 ? 128
 			   : kind == PACK_Q6_K ? 32
 					       : 0;
 
 	for (uint32_t at = 0; at < k; at += 32 * cells, g += pack_bytes(kind))
-		for (unsigned c = 0; c < cells; c++, out += CELL) {
-			soon(g + pack_bytes(kind) / cells * c, pack_bytes(kind) / cells);
+		for (unsigned c = 0; c < cells; c++, out += CELL)
 			for (unsigned h = 0; h < 2; h++) {
 				const uint8_t *p = g + 8 * h + 16 * c, *hi = g + 32 * h, *nib = hi;
 				__m256 d = halves8(g + 16 * h), m = _mm256_setzero_ps();
 				__m256i f[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
 
+				soon(g + share * (2 * c + h), share);
 				if (kind == PACK_Q4_K || kind == PACK_Q5_K) {
 					d = u8_scale(p + 64, d);
 					m = u8_scale(p + 192, halves8(g + 32 + 16 * h));
@@ -208,7 +209,6 @@ INLINE void expand(const enum pack_kind kind, const uint8_t *g, uint32_t k, uint
 					put_quad(out + 32 * h + 128 * j, quad(kind, nib, hi, j),
 						 offset, kind == PACK_Q6_K, f[j / 4]);
 			}
-		}
 }
 
 KERN_P_EXPAND(avx2i_p_expand_q4_0)
