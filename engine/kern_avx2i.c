@@ -173,14 +173,16 @@ INLINE void soon(const uint8_t *p, size_t bytes)
 		_mm_prefetch((const char *)p + 6144 + i, _MM_HINT_T0);
 }
 
+INLINE int offset_of(const enum pack_kind kind)
+{
+	return kind == PACK_Q4_0 ? 8 : kind == PACK_Q8_0 ? 128 : kind == PACK_Q6_K ? 32 : 0;
+}
+
 INLINE void expand(const enum pack_kind kind, const uint8_t *g, uint32_t k, uint8_t *out)
 {
 	const unsigned cells = pack_cells(kind);
 	const size_t share = pack_bytes(kind) / cells / 2;
-	const int offset = kind == PACK_Q4_0   ? 8
-			   : kind == PACK_Q8_0 ? 128
-			   : kind == PACK_Q6_K ? 32
-					       : 0;
+	const int offset = offset_of(kind);
 
 	for (uint32_t at = 0; at < k; at += 32 * cells, g += pack_bytes(kind))
 		for (unsigned c = 0; c < cells; c++, out += CELL)
