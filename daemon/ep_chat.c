@@ -103,10 +103,9 @@ static void give_back(struct gate *g, const struct greq *gr, enum reason code)
 
 void ep_chat_authok(struct gate *g, struct greq *gr, const struct msg_AUTHOK *m)
 {
-	struct req_fault bad;
-
 	const struct conf *k = role_conf(g->role);
 	char b32[ID_B32 + 1];
+	struct req_fault bad;
 
 	if (gr->state != GS_AUTH || gr->kind != GK_CHAT)
 		return;

@@ -65,8 +65,8 @@ struct batch *batch_next(struct engine *e)
 	if (e->batch.stage != BATCH_NONE && batch_talk_due(e)) {
 		if (batch_build(e, &e->talk))
 			return &e->talk;
-		e->turn_ns =
-		    0; /* nobody talks: so long again, and masks that were not ready have a share */
+		/* nobody talks: so long again, and masks that were not ready have a share */
+		e->turn_ns = 0;
 		masks_share(e);
 	}
 	if (e->batch.stage != BATCH_NONE || batch_build(e, &e->batch))

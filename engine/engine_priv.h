@@ -76,7 +76,7 @@ struct seq {
 	struct group *group;
 	struct seq *prev, *next; /* all of the engine */
 	struct hnode prompt;	 /* of group->prompts */
-	struct link gen;	 /* of group->gens, engine->masks or group->masks */
+	struct link gen;	 /* of group->gens, engine->masks or group->dear */
 	struct seq *aside;	 /* while a batch is built: waits for another's pages */
 	enum queued queued;
 	struct batch *flight; /* it has rows or a draw in this batch: parts[part] */

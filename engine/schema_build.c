@@ -216,7 +216,7 @@ static int pattern_dfa(struct build *b, struct span re, bool own, const struct d
 		return rc;
 	b->re[s->n_dfas] = re;
 	*out = s->dfas[s->n_dfas++];
-	*why = "it says too much";
+	*why = "too many texts to be judged";
 	return own ? dfa_read(*out, &b->work, &s->words) : 0;
 }
 

@@ -22,6 +22,11 @@ struct reading {
 	uint32_t n;
 };
 
+/* Of several characters the one that makes a word: in "[!H][~o]" signs must not hide the letters.
+ */
+static const char order[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 "
+			    "!#$%&'()*+,-./:;<=>?@[]^_`{|}~"; /* the alphabet of schema_re.h */
+
 /* All states that can be reached, or those up to the nearest end. */
 static uint32_t walk(struct walk *w, uint32_t start, bool to_end)
 {
@@ -34,14 +39,14 @@ static uint32_t walk(struct walk *w, uint32_t start, bool to_end)
 
 		if (to_end && dfa_accepts(w->d, at))
 			return at;
-		for (unsigned c = 0x20; c < 0x7f; c++) {
-			uint32_t to = dfa_next(w->d, at, (uint8_t)c);
+		for (const char *c = order; *c; c++) {
+			uint32_t to = dfa_next(w->d, at, (uint8_t)*c);
 
 			if (to == NONE || w->seen[to])
 				continue;
 			w->seen[to] = 1;
 			w->from[to] = at;
-			w->by[to] = (uint8_t)c;
+			w->by[to] = (uint8_t)*c;
 			w->queue[w->n++] = (uint16_t)to;
 		}
 	}

@@ -85,12 +85,13 @@ def an_answer_keeps_to_the_schema_it_was_asked_for(r):
 
 def no_part_of_a_schema_hides_a_forbidden_text(r):
     words = FORBIDDEN.split()
-    hidden = "".join("[%s]" % c if c.isalnum() or c == " " else "\\" + c for c in FORBIDDEN)
+    hidden, decoys = ("".join("[%s%s]" % (d, c) if c.isalnum() or c == " " else "\\" + c for c in FORBIDDEN) for d in ("", "!"))
     for schema in ({"type": "string", "description": FORBIDDEN}, {"const": FORBIDDEN}, {"enum": ["yes", "no", FORBIDDEN]},
                    {"type": "array", "items": {"enum": words}}, {"$ref": "#/$defs/a", "$defs": {"a": {"const": FORBIDDEN}}},
                    {"properties": {w: {"const": w} for w in words}, "additionalProperties": False},
                    {"type": "string", "pattern": "^" + FORBIDDEN.replace("?", "\\?") + "$"},
-                   {"type": "string", "pattern": "^(yes|" + hidden + "|never)$"}):
+                   {"type": "string", "pattern": "^(yes|" + hidden + "|never)$"},
+                   {"type": "string", "pattern": "^" + decoys + "$"}):
         status, body = r.chat(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
         need(status == 400 and body["error"]["code"] == "content_filter", (schema, status, body))
 

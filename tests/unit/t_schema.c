@@ -463,6 +463,8 @@ static void its_words_say_what_its_patterns_hide(void **state)
 	    {"^([a][b][c][d]|[H][o]|[i][j][k])$", "\nHo\n"},
 	    {"[H][o]w", "\nHow"},
 	    {"^[H]o+w{200}$", "\nHowww\n"},
+	    {"^[!H][o~][w. ][ !]$", "\nHow \n"},
+	    {"^[^ -GI-~][o-]w{0}[ w~]$", "\nHow\n"},
 	};
 	char text[160];
 
