@@ -6,12 +6,15 @@ ENGINE_MASK_SOURCES = $(SCHEMA_SOURCES) engine/mask_trie.c engine/mask.c
 
 if HAVE_CMOCKA
 SCHEMA_HELP = tests/unit/json_valid.h tests/unit/json_valid.c
-SCHEMA_TESTS = tests/unit/t_schema tests/unit/t_mask tests/unit/t_mask_hook tests/unit/t_masks
+SCHEMA_TESTS = tests/unit/t_schema tests/unit/t_schema_words tests/unit/t_mask tests/unit/t_mask_hook tests/unit/t_masks
 check_PROGRAMS += $(SCHEMA_TESTS)
 TESTS += $(SCHEMA_TESTS)
 tests_unit_t_schema_SOURCES = tests/unit/t_schema.c $(SCHEMA_HELP)
 tests_unit_t_schema_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_schema_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_t_schema_words_SOURCES = tests/unit/t_schema_words.c
+tests_unit_t_schema_words_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_schema_words_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_t_mask_SOURCES = tests/unit/t_mask.c $(SCHEMA_HELP) tests/unit/mask_help.h tests/unit/mask_help.c $(ENGINE_HELP)
 tests_unit_t_mask_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_mask_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)

@@ -16,6 +16,9 @@ struct shape {
 	bool mixed;	  /* matrices in all types by turns; widths are multiples of 256 */
 	float scale;	  /* of the matrices; 0 = 1 */
 };
+/* The usual one, but for its context and flags. */
+#define SMALL_SHAPE                                                                                \
+	.embd = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 40, .vocab = SMALL_VOCAB
 extern const struct shape shape_mixed; /* small, quantised, of all types */
 /* Weights in double, [out][in], the same numbers as in the file. */
 struct ref_layer {

@@ -19,16 +19,7 @@
 #define ROUNDS 6000 /* seconds; -DROUNDS=... for a long hunt */
 #endif
 
-static const struct shape shape = {.embd = 32,
-				   .layers = 2,
-				   .heads = 4,
-				   .kv_heads = 2,
-				   .head_dim = 8,
-				   .ff = 40,
-				   .vocab = SMALL_VOCAB,
-				   .context = 256,
-				   .tied = true,
-				   .freqs = true};
+static const struct shape shape = {SMALL_SHAPE, .context = 256, .tied = true, .freqs = true};
 
 static uint64_t state = 1;
 

@@ -14,15 +14,7 @@
 #define DEAR 4000000u /* as much as a set may cost (schema_priv.h) */
 #define MOST 20
 
-static const struct shape shape = {.embd = 32,
-				   .layers = 2,
-				   .heads = 4,
-				   .kv_heads = 2,
-				   .head_dim = 8,
-				   .ff = 40,
-				   .vocab = SMALL_VOCAB,
-				   .context = 1024,
-				   .tied = true};
+static const struct shape shape = {SMALL_SHAPE, .context = 1024, .tied = true};
 static struct rig r;
 static uint64_t calls, all_work;
 

@@ -11,15 +11,7 @@
 #include "engine_help.h"
 #include "engine_priv.h"
 
-static const struct shape shape = {.embd = 32,
-				   .layers = 2,
-				   .heads = 4,
-				   .kv_heads = 2,
-				   .head_dim = 8,
-				   .ff = 40,
-				   .vocab = SMALL_VOCAB,
-				   .context = 2048,
-				   .tied = true};
+static const struct shape shape = {SMALL_SHAPE, .context = 2048, .tied = true};
 
 static struct rig r;
 static size_t page; /* bytes of an F32 page of this model */
