@@ -93,14 +93,6 @@ static int submit(struct gate *g, const struct greq *gr, const struct msg_AUTHOK
 	return rc;
 }
 
-static void give_back(struct gate *g, const struct greq *gr, enum reason code)
-{
-	struct msg_AUTHDROP drop = {.req = gr->id, .lease = gr->lease, .code = code};
-
-	if (gate_store(g))
-		CH_SEND(gate_store(g), AUTHDROP, &drop);
-}
-
 void ep_chat_authok(struct gate *g, struct greq *gr, const struct msg_AUTHOK *m)
 {
 	const struct conf *k = role_conf(g->role);
@@ -119,14 +111,14 @@ void ep_chat_authok(struct gate *g, struct greq *gr, const struct msg_AUTHOK *m)
 	gr->meta.created = clock_wall_ms() / 1000;
 	gr->meta.include_usage = gr->chat.include_usage;
 	if (chat_req_form(&gr->chat, &bad) < 0) { /* now that somebody known asks for it */
-		give_back(g, gr, bad.code);
+		gate_give_back(g, gr->id, gr->lease, bad.code);
 		gate_fail(g, gr,
 			  &(struct reply_fault){
 			      .code = bad.code, .param = bad.param, .detail = bad.text});
 		return;
 	}
 	if (submit(g, gr, m) < 0) {
-		give_back(g, gr, RS_ENGINE_LOST);
+		gate_give_back(g, gr->id, gr->lease, RS_ENGINE_LOST);
 		engine_silent(g, gr);
 		return;
 	}

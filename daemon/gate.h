@@ -94,6 +94,8 @@ enum reason gate_closed(const struct gate *g, bool needs_engine);
 bool gate_has_key(struct gate *g, struct http_req *q);
 uint32_t gate_reasons(const struct gate *g);
 struct chan *gate_store(struct gate *g);
+/* Tells store that nothing will be asked of engine under this lease. */
+void gate_give_back(struct gate *g, struct id req, struct id lease, enum reason code);
 struct chan *gate_engine(struct gate *g, enum chan_kind kind);
 
 /* route.c */

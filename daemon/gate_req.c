@@ -11,6 +11,14 @@ struct chan *gate_store(struct gate *g)
 	return role_chan(g->role, R_STORE, CH_DATA);
 }
 
+void gate_give_back(struct gate *g, struct id req, struct id lease, enum reason code)
+{
+	struct msg_AUTHDROP drop = {.req = req, .lease = lease, .code = code};
+
+	if (gate_store(g))
+		CH_SEND(gate_store(g), AUTHDROP, &drop);
+}
+
 struct chan *gate_engine(struct gate *g, enum chan_kind kind)
 {
 	return role_chan(g->role, R_ENGINE, kind);

@@ -102,12 +102,11 @@ static void take_gone(struct gate *g, struct msg_in *in)
 static void take_authok(struct gate *g, const struct msg_AUTHOK *m)
 {
 	struct greq *gr = greq_find(g, &m->req);
-	struct msg_AUTHDROP drop = {.req = m->req, .lease = m->lease, .code = RS_CANCELLED};
 
 	if (gr && gr->kind == GK_CHAT && gr->state == GS_AUTH)
 		ep_chat_authok(g, gr, m);
-	else if (gate_store(g))
-		CH_SEND(gate_store(g), AUTHDROP, &drop);
+	else
+		gate_give_back(g, m->req, m->lease, RS_CANCELLED);
 }
 
 static void take_deny(struct gate *g, const struct msg_DENY *m)
