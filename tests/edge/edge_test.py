@@ -2,12 +2,15 @@
 """front, gate and admin as real roles behind real TLS; store and engine are doubles on the wire.
 
 Runs under `make check`. Test names say what must hold. Needs python3 and the openssl command
-(exit 77, skipped, without). Everything is on loopback and bounded in time."""
+(exit 77, skipped, without). Everything is on loopback and bounded in time: PATIENCE seconds, which
+only a failure takes. What must come soon is waited for as a state; what the doubles have printed
+is read after Rig.mark()."""
 import base64, hashlib, json, os, re, resource, select, shutil, socket, ssl, subprocess, sys, tempfile
 import threading, time
 
 RIG = os.path.join(os.environ.get("BUILDDIR", "."), "tests/edge/rig")
 B32 = "0123456789abcdefghjkmnpqrstvwxyz"
+PATIENCE = 30
 
 
 def b32(raw):
@@ -46,7 +49,7 @@ class Rig:
     count = 0
 
     def __init__(self, d, *conf, cert=None, fault=None):
-        self.dir, self.lines, self.cert = d, [], cert
+        self.dir, self.lines, self.cert, self.marks = d, [], cert, 0
         Rig.count += 1
         self.sock = os.path.join(d, "admin-%d.sock" % Rig.count)
         self.err = open(os.path.join(d, "stderr-%d" % Rig.count), "w+")
@@ -60,32 +63,50 @@ class Rig:
         self.port = int(self.p.stdout.readline().split()[1])
         threading.Thread(target=self._read, daemon=True).start()
         for r in ("front", "gate", "admin"):
-            self.wait("READY " + r, 20)
-        for _ in range(200):
+            self.wait("READY " + r)
+        self.until(lambda: self.get("/readyz")[0] == 200, "ready")
+
+    def until(self, test, what):
+        """Waits for a state; a connection that is cut meanwhile is only a reason to ask again."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             try:
-                if self.get("/readyz")[0] == 200:
+                if test():
                     return
             except (OSError, IndexError):
                 pass
-            time.sleep(0.05)
-        raise AssertionError("never ready")
+            time.sleep(0.02)
+        raise AssertionError("never %s; stderr %s" % (what, self.stderr()))
+
+    def ready(self, status=200):
+        self.until(lambda: self.get("/readyz")[0] == status, "readyz %d" % status)
 
     def _read(self):
         for line in self.p.stdout:
             self.lines.append((time.monotonic(), line.strip()))
 
-    def wait(self, start, timeout=5.0, after=0):
-        end = time.monotonic() + timeout
+    def seen(self, start, after=0):
+        return [x for x in self.lines[after:] if x[1].startswith(start)]
+
+    def wait(self, start, after=0):
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            for t, line in self.lines[after:]:
-                if line.startswith(start):
-                    return t, line
+            found = self.seen(start, after)
+            if found:
+                return found[0]
             time.sleep(0.002)
         raise AssertionError("never saw %r; saw %r; stderr %s" % (start, self.lines[-20:], self.stderr()))
 
     def stderr(self):
         self.err.flush()
         return open(self.err.name).read()
+
+    def mark(self):
+        """Where the lines of what comes begin: all that the doubles have said so far is read."""
+        self.marks += 1
+        self.cmd("m")
+        self.wait("MARK %d" % self.marks)
+        return len(self.lines)
 
     def cmd(self, c):
         self.p.stdin.write(c + "\n")
@@ -94,7 +115,7 @@ class Rig:
     def stop(self):
         if self.p.poll() is None:
             self.cmd("q")
-            self.p.wait(10)
+            self.p.wait(PATIENCE)
         return self.stderr()
 
     def ctx(self, cert=None, tls=None, alpn=("http/1.1",)):
@@ -108,14 +129,14 @@ class Rig:
             c.set_alpn_protocols(list(alpn))
         return c
 
-    def connect(self, ctx=None, name="localhost", session=None, timeout=20):
+    def connect(self, ctx=None, name="localhost", session=None, timeout=PATIENCE):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return (ctx or self.ctx(self.cert)).wrap_socket(s, server_hostname=name, session=session)
 
-    def raw(self, data, timeout=8, ctx=None):
+    def raw(self, data, ctx=None):
         """Sends bytes, returns everything until the end."""
-        with self.connect(ctx, timeout=timeout) as s:
+        with self.connect(ctx) as s:
             s.sendall(data)
             return read_all(s)
 
@@ -123,7 +144,7 @@ class Rig:
         return parse(self.raw(("GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s\r\n" % (path, headers)).encode()))
 
     def chat(self, text, ctx=None, headers="", **kw):
-        return parse(self.raw(chat_bytes(text, headers="Connection: close\r\n" + headers, **kw), timeout=30, ctx=ctx))
+        return parse(self.raw(chat_bytes(text, headers="Connection: close\r\n" + headers, **kw), ctx=ctx))
 
 
 def chat_bytes(text, headers="", auth=True, body=None, **kw):
@@ -203,7 +224,9 @@ def want_error(answer, status, code):
 # ---- chat ----
 
 def a_plain_chat_is_answered_as_openai_clients_read_it(r):
+    t = time.monotonic()
     st, h, body = r.chat("tokens=3", max_tokens=10)
+    took = time.monotonic() - t
     assert st == 200, (st, body)
     o = json.loads(body)
     assert o["object"] == "chat.completion" and o["model"] == "starter", o
@@ -215,7 +238,7 @@ def a_plain_chat_is_answered_as_openai_clients_read_it(r):
     assert h["x-sallyport-receipt"][4:] == h["x-request-id"][4:] and h["x-sallyport-receipt"].startswith("rcp_")
     assert h["x-ratelimit-limit-requests"] == "6000" and h["x-ratelimit-reset-requests"] == "20ms"
     assert h["x-ratelimit-remaining-tokens"] == "999000" and h["x-ratelimit-reset-tokens"] == "6m0s"
-    assert int(h["openai-processing-ms"]) < 5000
+    assert int(h["openai-processing-ms"]) <= took * 1000 + 1
     assert h["cache-control"] == "no-store" and h["x-accel-buffering"] == "no"
 
 
@@ -285,10 +308,10 @@ def one_connection_serves_many_requests(r):
 
 
 def a_long_prompt_travels_by_sealed_memfd(r):
-    at = len(r.lines)
+    at = r.mark()
     st, h, body = r.chat("tokens=2 " + "x" * 200000)
     assert st == 200, (st, body)
-    r.wait("SUBMITFD", 2, at)
+    r.wait("SUBMITFD", at)
 
 
 def a_blocked_prompt_is_http_400_also_with_stream(r):
@@ -324,9 +347,9 @@ def bad_requests_are_named(r):
     want_error(r.chat("", body=json.dumps(img).encode()), 422, "unscannable_content")
     e, h = want_error(r.chat("x", auth=False, headers="Accept-Language: vi-VN\r\n"), 401, "invalid_api_key")
     assert "Khóa API" in e["message"] and h["content-language"] == "vi"
-    at = len(r.lines)
+    at = r.mark()
     r.chat("x", auth=False)
-    r.wait("FLOOD BAD_KEY", 3, at)
+    r.wait("FLOOD BAD_KEY", at)
 
 
 # ---- attacks on the framing ----
@@ -379,8 +402,9 @@ def bytes_of_a_second_request_before_the_answer_are_one_400(r):
     raw = r.raw(two)
     assert raw.count(b"HTTP/1.1 ") == 1 and raw.startswith(b"HTTP/1.1 400 "), raw[:300]
     with r.connect() as s:  # also when they come a moment later
+        at = r.mark()
         s.sendall(chat_bytes("hang"))
-        time.sleep(0.2)
+        r.wait("SUBMIT", at)
         s.sendall(b"G")
         raw = read_all(s)
         assert raw.count(b"HTTP/1.1 ") == 1 and raw.startswith(b"HTTP/1.1 400 "), raw[:300]
@@ -389,9 +413,10 @@ def bytes_of_a_second_request_before_the_answer_are_one_400(r):
 def later_bytes_wait_until_the_answer_is_out(r):
     with r.connect() as s:
         s.sendall(chat_bytes("tokens=10 delay=20", stream=True))
-        read_until(s, b'"role"')
+        got = read_until(s, b'"role"')
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-        got = read_all(s)
+        got += read_all(s)
+        got = got[got.index(b'"role"'):]  # without the first head, which says 200 too
         assert got.index(b"[DONE]") < got.index(b"HTTP/1.1 200 OK"), got
 
 
@@ -421,30 +446,35 @@ def expect_100_continue_works(r):
         assert read_one(s)[0] == 200
 
 
-def one_byte_at_a_time_is_cut_with_408(r):
-    for data in (b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 100,
-                 chat_bytes("tokens=1")[:-5] + b" " * 60):
-        with r.connect() as s:
-            t = time.monotonic()
-            cut = data.find(b"\r\n\r\n")
-            s.sendall(data[:cut + 4 if cut > 0 else 0])
-            got = b""
-            for c in data[cut + 4 if cut > 0 else 0:]:
-                try:
-                    s.sendall(bytes([c]))
-                except OSError:
-                    break
-                if select.select([s], [], [], 0.1)[0]:
-                    break
-            got = read_all(s)
+def one_byte_at_a_time_is_cut_with_408(d):
+    r = Rig(d, "head-timeout = 1s", "body-timeout = 1500ms")
+    try:
+        for start, more in ((b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: ", b"a" * 600),
+                            (chat_bytes("tokens=1" + " " * 600)[:-600], b" " * 599)):
+            t, got, sent = time.monotonic(), b"", 0
+            with r.connect() as s:
+                s.sendall(start)
+                s.settimeout(0.1)
+                while sent < len(more):  # in 60 s: whatever comes does not move the deadline
+                    try:
+                        s.sendall(more[sent:sent + 1])
+                        sent += 1
+                        got += s.recv(65536)
+                        break
+                    except TimeoutError:
+                        pass
+                s.settimeout(PATIENCE)
+                got += read_all(s)
             assert got.startswith(b"HTTP/1.1 408 "), got[:200]
-            assert 0.5 < time.monotonic() - t < 4, time.monotonic() - t
+            assert 1 <= sent < len(more) and time.monotonic() - t > 0.9, (sent, time.monotonic() - t)
+    finally:
+        r.stop()
 
 
 # ---- TLS ----
 
 def plain_http_gets_one_helpful_answer(r):
-    with socket.create_connection(("127.0.0.1", r.port), timeout=5) as s:
+    with socket.create_connection(("127.0.0.1", r.port), timeout=PATIENCE) as s:
         s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         e, h = want_error(parse(read_all(s)), 400, "tls_required")
         assert "https://" in e["message"]
@@ -476,44 +506,48 @@ def a_client_certificate_reaches_store_as_its_thumbprint(r):
     der = ssl.PEM_cert_to_DER_cert(open(r.dir + "/cli.pem").read())
     thumb = hashlib.sha256(der).hexdigest()[:8]
     c = r.ctx(cert="cli", tls=ssl.TLSVersion.TLSv1_3)
-    at = len(r.lines)
+    at = r.mark()
     with r.connect(c) as s:
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
         read_one(s)
         session = s.session
-    assert r.wait("PEER cert=1", 3, at)[1] == "PEER cert=1 addr=127.0.0.1 thumb=" + thumb
-    at = len(r.lines)
+    assert r.wait("PEER cert=1", at)[1] == "PEER cert=1 addr=127.0.0.1 thumb=" + thumb
+    r.wait("PEERGONE", at)
+    at = r.mark()
     with r.connect(c, session=session) as s:  # a resumed session still has its certificate
         assert s.session_reused
-    assert r.wait("PEER cert=1", 3, at)[1].endswith(thumb)
-    r.wait("PEERGONE", 3, at)
+    assert r.wait("PEER cert=1", at)[1].endswith(thumb)
+    r.wait("PEERGONE", at)
 
 
 def broken_tls_ends_that_connection_only(r):
     for junk in (b"\x16\x03\x01\x00\x05hello", b"\x16" + b"\xff" * 600, b"\x80" * 50, b"\x00"):
-        with socket.create_connection(("127.0.0.1", r.port), timeout=5) as s:
+        with socket.create_connection(("127.0.0.1", r.port), timeout=PATIENCE) as s:
             s.sendall(junk)
-            s.settimeout(5)
             read_all(s)
     with r.connect() as s:  # garbage inside an open connection
         raw = s.detach()
         t = socket.socket(fileno=raw)
         t.sendall(b"\x17\x03\x03\x00\x20" + b"\x55" * 32)
-        t.settimeout(5)
+        t.settimeout(PATIENCE)
         read_all(t)
         t.close()
     assert r.chat("tokens=1")[0] == 200
 
 
-def a_silent_client_is_cut_at_the_handshake_deadline(r):
-    with socket.create_connection(("127.0.0.1", r.port), timeout=5) as s:
+def a_silent_client_is_cut_at_the_handshake_deadline(d):
+    r = Rig(d, "handshake-timeout = 1s")
+    try:
         t = time.monotonic()
-        assert read_all(s) == b""
-        assert 0.5 < time.monotonic() - t < 3
+        with socket.create_connection(("127.0.0.1", r.port), timeout=PATIENCE) as s:
+            assert read_all(s) == b""
+        assert time.monotonic() - t > 0.9
+    finally:
+        r.stop()
 
 
 def a_half_closed_client_still_gets_its_answer(r):
-    sock = socket.create_connection(("127.0.0.1", r.port), timeout=10)
+    sock = socket.create_connection(("127.0.0.1", r.port), timeout=PATIENCE)
     i, o = ssl.MemoryBIO(), ssl.MemoryBIO()
     t = r.ctx().wrap_bio(i, o, server_hostname="localhost")
 
@@ -530,75 +564,85 @@ def a_half_closed_client_still_gets_its_answer(r):
                     return b""
                 i.write(d)
     step(t.do_handshake)
+    at = r.mark()
     step(lambda: t.write(chat_bytes("tokens=5 delay=50", stream=True)))
     read = step(lambda: t.read(65536))
     try:
         t.unwrap()  # close_notify, without ending TCP
-    except ssl.SSLWantReadError:
-        pass
+    except ssl.SSLError:
+        pass  # the server's own is not there yet, but perhaps more of the answer
     sock.sendall(o.read())
     # python does not read after unwrap; what still flows is TLS records until the server's end
-    n, end = 0, time.monotonic() + 5
-    while time.monotonic() < end:
+    n = len(read)
+    while True:
         d = sock.recv(65536)
         if not d:
             break
         n += len(d)
     sock.close()
-    assert b"200 OK" in read and n > 5 * 100, (read, n)
-    r.wait("DONE")
+    assert b"200 OK" in read and n > 5 * 200, (read, n)
+    r.wait("DONE", at)
+    assert not r.seen("CANCEL", at)
 
 
 # ---- clients that go, clients that crawl ----
 
 def leave(r, how):
     """Seconds from the client's going to the CANCEL that engine gets."""
-    at = len(r.lines)
+    at = r.mark()
     s = r.connect()
     s.sendall(chat_bytes("hang", stream=how != "while_waiting"))
     if how != "while_waiting":
         read_until(s, b'"role"')
     else:
-        r.wait("SUBMIT", 3, at)
+        r.wait("SUBMIT", at)
     if how == "reset":
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     t = time.monotonic()
     s.close()
-    seen, _ = r.wait("CANCEL", 3, at)
-    r.wait("PEERGONE", 3, at)
+    seen, _ = r.wait("CANCEL", at)
+    r.wait("PEERGONE", at)
     return seen - t
 
 
 def a_client_that_goes_cancels_within_100_ms(r):
     for how in ("close", "reset", "while_waiting"):
-        # a busy machine may delay this test itself: one of three must show it
-        times = [leave(r, how) for _ in range(3)]
-        assert min(times) < 0.1, (how, times)
+        # a busy machine may delay this test itself: four in a row of forty must show it
+        times, row = [], 0
+        while row < 4 and len(times) < 40:
+            times.append(leave(r, how))
+            row = row + 1 if times[-1] < 0.1 else 0
+        assert row == 4, (how, times)
 
 
 def a_client_gone_before_store_answers_drops_the_lease_quietly(r):
+    at = r.mark()
     s = r.connect()
     s.sendall(chat_bytes("x", model="mute"))
-    time.sleep(0.1)
+    r.wait("AUTH", at)
     s.close()
+    r.wait("PEERGONE", at)
     assert r.chat("tokens=1")[0] == 200
 
 
 def a_slow_reader_slows_only_itself(r):
-    at = len(r.lines)
-    s = socket.create_connection(("127.0.0.1", r.port), timeout=20)
+    at = r.mark()
+    s = socket.create_connection(("127.0.0.1", r.port), timeout=PATIENCE)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow = r.ctx().wrap_socket(s, server_hostname="localhost")
-    slow.sendall(chat_bytes("tokens=60000", stream=True))
-    time.sleep(1.0)
-    t = time.monotonic()
-    assert r.chat("tokens=50", stream=True)[0] == 200
-    assert time.monotonic() - t < 2
-    done = [x for _, x in r.lines[at:] if x.startswith("DONE")]
+    slow.sendall(chat_bytes("tokens=20000", stream=True))
+    r.wait("SUBMIT", at)
+    with r.connect() as quick:  # asks for as much, and later, and has it all
+        tail = b""
+        quick.sendall(chat_bytes("tokens=20000", stream=True))
+        while b"[DONE]" not in tail:
+            tail = tail[-16:] + quick.recv(65536)
+    r.mark()
+    done = r.seen("DONE", at)
     assert len(done) == 1, done  # the slow one's engine waits for credit
     read_until(slow, b"t300 ")  # it is alive and in order
     slow.close()
-    r.wait("CANCEL", 3, at)
+    r.wait("CANCEL", at)
 
 
 def two_hundred_streams_run_at_once(r):
@@ -607,7 +651,7 @@ def two_hundred_streams_run_at_once(r):
     def one():
         try:
             st, h, body = parse(r.raw(chat_bytes("tokens=30 delay=20", stream=True, headers="Connection: close\r\n"),
-                                      timeout=60, ctx=ctx))
+                                      ctx=ctx))
             text = "".join(json.loads(e)["choices"][0]["delta"].get("content", "") for e in events(body)[:-1])
             (ok if st == 200 and text.split() == ["t%d" % i for i in range(1, 31)] else bad).append(st)
         except Exception as e:
@@ -650,7 +694,7 @@ def the_small_endpoints_answer(r):
 def the_admin_socket_carries_verbs_and_the_uid(r):
     def ask(req):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(5)
+        s.settimeout(PATIENCE)
         s.connect(r.sock)
         s.sendall(req.encode())
         return parse(read_all(s))
@@ -674,22 +718,22 @@ def an_engine_that_breaks_the_rules_is_counted_and_harms_nobody(r):
     for stream in (False, True):
         st, h, body = r.chat("odd tokens=3", stream=stream)
         assert st == 200 and b"too early" not in body, body
-    at = len(r.lines)
+    at = r.mark()
     st, h, body = r.chat("badutf8 tokens=100 delay=5", stream=True)
     ev = events(body)
     assert st == 200 and json.loads(ev[-1])["error"]["code"] == "internal_error", ev[-1]
-    r.wait("CANCEL", 2, at)
+    r.wait("CANCEL", at)
     want_error(r.chat("badutf8 tokens=100"), 500, "internal_error")
     assert r.stderr().count("ev=odd from=engine") >= 8
 
 
 def a_silent_store_means_no_admission(r):
     r.cmd("s")
-    time.sleep(0.9)
+    r.ready(503)
     want_error(r.chat("tokens=1"), 503, "audit_unavailable")
     assert r.get("/readyz")[0] == 503 and r.get("/healthz")[0] == 200
     r.cmd("S")
-    time.sleep(0.5)
+    r.ready()
     assert r.chat("tokens=1")[0] == 200
 
 
@@ -697,13 +741,14 @@ def a_dying_engine_ends_its_answers_and_a_new_one_serves(r):
     with r.connect() as s, r.connect() as p:
         s.sendall(chat_bytes("hang", stream=True))
         read_until(s, b'"role"')
+        at = r.mark()
         p.sendall(chat_bytes("hang"))
-        time.sleep(0.2)
+        r.wait("SUBMIT", at)
         r.cmd("e")
         got = read_until(s, b"0\r\n\r\n")
         assert b'"code":"overloaded"' in got and b"[DONE]" not in got, got
         want_error(read_one(p), 503, "overloaded")
-    time.sleep(0.5)
+    r.ready()
     assert r.chat("tokens=2", stream=True)[0] == 200
 
 
@@ -711,13 +756,14 @@ def a_dying_store_refuses_and_a_new_one_learns_who_is_connected(r):
     with r.connect() as s, r.connect() as w:
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
         read_one(s)
+        at = r.mark()
         w.sendall(chat_bytes("x", model="mute"))
-        time.sleep(0.2)
-        at = len(r.lines)
+        r.wait("AUTH", at)
+        at = r.mark()
         r.cmd("t")
         want_error(read_one(w), 503, "audit_unavailable")
-        r.wait("PEER ", 3, at)
-        time.sleep(0.5)
+        r.wait("PEER ", at)
+        r.ready()
         s.sendall(chat_bytes("tokens=2"))
         assert read_one(s)[0] == 200
 
@@ -734,13 +780,13 @@ def a_new_certificate_is_taken_and_old_connections_live_on(r):
         r.cmd("r")
         r.wait("READY front 2")
         read_until(s, b"[DONE]")
-    assert serial() != old
-    at = len(r.lines)
+    r.until(lambda: serial() != old, "a new certificate")  # READY is said a moment before it holds
+    new, at = serial(), r.mark()
     open(r.dir + "/key.pem", "w").write("rubbish")
     r.cmd("r")
-    r.wait("BAD front", 5, at)
+    r.wait("BAD front", at)
     shutil.copy(r.dir + "/srv2.key", r.dir + "/key.pem")
-    assert r.chat("tokens=1")[0] == 200  # a bad reload changed nothing
+    assert serial() == new and r.chat("tokens=1")[0] == 200  # a bad reload changed nothing
 
 
 def a_drain_finishes_what_runs(r):
@@ -752,8 +798,8 @@ def a_drain_finishes_what_runs(r):
         r.cmd("d")
         read_until(s, b"[DONE]")
         assert idle.recv(100) == b""
-    assert r.wait("DRAINED front", 5)[1] == "DRAINED front 1"
-    assert r.wait("DRAINED gate", 5)[1] == "DRAINED gate 1"
+    assert r.wait("DRAINED front")[1] == "DRAINED front 1"
+    assert r.wait("DRAINED gate")[1] == "DRAINED gate 1"
 
 
 def nothing_a_client_chose_is_logged(r):
@@ -785,19 +831,28 @@ def required_certificates_and_names_are_required(d):
         r.stop()
 
 
+def open_up_to(r, n):
+    held = []
+    for _ in range(n):
+        try:
+            held.append(r.connect())
+        except (ssl.SSLError, OSError):
+            break
+    return held
+
+
 def limits_hold_before_the_handshake(d):
     r = Rig(d, "max-per-address = 8")
-    try:
-        held = []
-        for _ in range(12):
-            try:
-                held.append(r.connect(timeout=5))
-            except (ssl.SSLError, OSError):
-                break
-        assert len(held) == 8, len(held)
+
+    def eight():
+        held = open_up_to(r, 12)
         for s in held:
             s.close()
-        time.sleep(0.3)
+        assert len(held) <= 8, len(held)
+        return len(held) == 8  # fewer while front has not yet seen that earlier ones went
+    try:
+        r.until(eight, "eight at once")
+        r.ready()
         assert r.chat("tokens=1")[0] == 200
     finally:
         r.stop()
@@ -806,16 +861,20 @@ def limits_hold_before_the_handshake(d):
 def an_idle_connection_is_closed_and_a_waiting_one_is_not(d):
     r = Rig(d, "idle-timeout = 1s")
     try:
-        with r.connect() as idle, r.connect() as mute, r.connect() as waits, r.connect() as streams:
-            t = time.monotonic()
-            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
-            read_one(idle)
+        with r.connect() as waits:
             waits.sendall(chat_bytes("hang"))
-            streams.sendall(chat_bytes("hang", stream=True))
-            for s in (idle, mute):
-                assert read_all(s) == b"" and 0.8 < time.monotonic() - t < 3
-            time.sleep(1.5)
-            assert not [x for _, x in r.lines if x.startswith("CANCEL")]
+            with r.connect() as streams:
+                streams.sendall(chat_bytes("hang", stream=True))
+                for speaks in (True, False):
+                    t = time.monotonic()
+                    with r.connect() as s:
+                        if speaks:
+                            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+                            assert read_one(s)[0] == 200
+                        assert read_all(s) == b"" and time.monotonic() - t > 0.8
+                time.sleep(1.5)  # longer than an idle one may stay
+                r.mark()
+                assert len(r.seen("SUBMIT")) == 2 and not r.seen("CANCEL")
     finally:
         r.stop()
 
@@ -828,13 +887,13 @@ class Pinged(threading.Thread):
         self.start()
 
     def run(self):
-        with self.rig.connect(timeout=25) as s:
+        with self.rig.connect() as s:
             s.sendall(chat_bytes("hang", stream=True))
             self.seen = read_until(s, b": ping\n\n")
 
 
 def a_silent_stream_is_kept_alive_by_comments(d):
-    PINGED.join(25)
+    PINGED.join(PATIENCE)
     PINGED.rig.stop()
     assert PINGED.seen.endswith(b": ping\n\n\r\n"), PINGED.seen[-200:]
 
@@ -845,11 +904,9 @@ def when_gate_dies_its_clients_are_cut_at_once(d):
         with r.connect() as s, r.connect() as idle:
             s.sendall(chat_bytes("hang", stream=True))
             read_until(s, b'"role"')
-            t = time.monotonic()
             r.cmd("g")
-            read_all(s)
-            read_all(idle)
-            assert time.monotonic() - t < 1
+            assert read_all(idle) == b""  # both end long before any deadline of theirs
+            assert b"[DONE]" not in read_all(s)
         r.wait("PEERGONE")
     finally:
         r.stop()
@@ -895,7 +952,8 @@ def one_failing_call_ends_one_connection_and_nothing_else(d):
 SHARED = [v for k, v in list(globals().items()) if callable(v) and getattr(v, "__code__", None)
           and v.__code__.co_varnames[:1] == ("r",) and v.__code__.co_argcount == 1]
 SHARED.sort(key=lambda t: t is a_drain_finishes_what_runs)  # last: nothing is served after it
-ALONE = [required_certificates_and_names_are_required, limits_hold_before_the_handshake,
+ALONE = [one_byte_at_a_time_is_cut_with_408, a_silent_client_is_cut_at_the_handshake_deadline,
+         required_certificates_and_names_are_required, limits_hold_before_the_handshake,
          when_gate_dies_its_clients_are_cut_at_once, an_idle_connection_is_closed_and_a_waiting_one_is_not,
          a_silent_stream_is_kept_alive_by_comments, one_failing_call_ends_one_connection_and_nothing_else]
 
@@ -910,8 +968,7 @@ def main():
     with tempfile.TemporaryDirectory() as d:
         make_certs(d)
         PINGED = Pinged(d)
-        rig = Rig(d, "handshake-timeout = 1s", "head-timeout = 1s", "body-timeout = 1500ms", "idle-timeout = 10s",
-                  "client-cert = optional", "client-ca = %s/ca.pem" % d)
+        rig = Rig(d, "handshake-timeout = 60s", "client-cert = optional", "client-ca = %s/ca.pem" % d)
         for t in SHARED + ALONE:
             if only and t.__name__ not in only:
                 continue

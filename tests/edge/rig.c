@@ -4,7 +4,8 @@
  * usage: rig CERT KEY CA SOCKET [key=value ...]   (key=value: lines of [listen "public"])
  * stdout: "port N", then what the doubles saw, one line each, with monotonic milliseconds.
  * stdin: commands, one letter a line: r reload, s silent store, S store speaks, d drain, q quit,
- * e / t a new engine / store in place of the old (its channels close), g kill gate.
+ * e / t a new engine / store in place of the old (its channels close), g kill gate, m print MARK
+ * and a number: what the doubles said before stands above it.
  * The last user message tells the engine double what to do: "tokens=40 delay=5", "block",
  * "revoke", "hang", "long". */
 #include <errno.h>
@@ -477,7 +478,8 @@ static void replace_store(void)
 
 static void command(char c)
 {
-	struct msg_DRAIN d = {.deadline_ms = 3000};
+	struct msg_DRAIN d = {.deadline_ms = 30000};
+	static unsigned marks;
 
 	if (c == 'r') {
 		send_tls();
@@ -493,6 +495,9 @@ static void command(char c)
 		replace_store();
 	} else if (c == 'g') {
 		kill(pids[GATE], SIGKILL);
+	} else if (c == 'm') {
+		printf("MARK %u\n", ++marks);
+		fflush(stdout);
 	} else if (c == 'q') {
 		quit = true;
 	}
@@ -548,7 +553,7 @@ static void beat(void)
 
 	if (clock_mono_ms() < next)
 		return;
-	next = clock_mono_ms() + 250;
+	next = clock_mono_ms() + 50; /* news lives for 500: this process may be held up for long */
 	if (!silent)
 		CH_SEND(sg[1], STATE, &s);
 	CH_SEND(eg[1], ESTATE, &e);
