@@ -46,6 +46,7 @@ struct eng_cfg {
 	uint32_t threads;
 	const char *kernel; /* NULL = best */
 	uint64_t kv_bytes;
+	uint32_t draft; /* gen_limit.draft of every answer; 0 = off */
 	uint32_t max_requests, queue_ms, request_ms;
 	struct id boot;
 	int64_t (*wall_ms)(void *arg);

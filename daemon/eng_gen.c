@@ -247,7 +247,7 @@ void req_choice_verdict(struct req *rq, int i, const struct verdict *v)
 static void generate(struct req *rq, uint32_t i)
 {
 	struct choice *c = &rq->ch[i];
-	struct gen_limit limit = {.max_new = rq->per_choice};
+	struct gen_limit limit = {.max_new = rq->per_choice, .draft = rq->g->cfg.draft};
 	struct sampler smp = rq->smp;
 	struct err err = {0};
 	job_id job;

@@ -6,8 +6,8 @@ libengrole_a_SOURCES = daemon/eng.h daemon/eng.c daemon/eng_load.c daemon/eng_re
 libengrole_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS)
 
 if HAVE_CMOCKA
-ENGROLE_TESTS = tests/unit/t_engine_role tests/unit/t_engine_orders tests/promises/p2_guard \
-	tests/promises/p2_gate tests/promises/p7_cache
+ENGROLE_TESTS = tests/unit/t_engine_role tests/unit/t_engine_draft tests/unit/t_engine_orders \
+	tests/promises/p2_guard tests/promises/p2_gate tests/promises/p7_cache
 check_PROGRAMS += $(ENGROLE_TESTS)
 TESTS += $(ENGROLE_TESTS)
 ENGROLE_RIG = tests/rig/engine_rig.h tests/rig/engine_rig.c tests/rig/engine_doubles.c
@@ -18,6 +18,9 @@ ENGROLE_TEST_LIBS = libengrole.a libdaemon.a libpolicy.a libengine.a $(WIRE_LIBS
 tests_unit_t_engine_role_SOURCES = tests/unit/t_engine_role.c $(ENGROLE_RIG)
 tests_unit_t_engine_role_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
 tests_unit_t_engine_role_LDADD = $(ENGROLE_TEST_LIBS)
+tests_unit_t_engine_draft_SOURCES = tests/unit/t_engine_draft.c $(ENGROLE_RIG)
+tests_unit_t_engine_draft_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
+tests_unit_t_engine_draft_LDADD = $(ENGROLE_TEST_LIBS)
 tests_unit_t_engine_orders_SOURCES = tests/unit/t_engine_orders.c $(ENGROLE_RIG)
 tests_unit_t_engine_orders_CPPFLAGS = $(ENGROLE_TEST_CPPFLAGS)
 tests_unit_t_engine_orders_LDADD = $(ENGROLE_TEST_LIBS)

@@ -115,12 +115,14 @@ static void settings(struct rig *r, const uint8_t policy[32], const uint8_t chat
 
 int rig_parts[8];
 unsigned rig_n_parts;
+uint32_t rig_draft;
 
 struct rig *rig_new(uint32_t threshold, int guard_fd, bool demo)
 {
 	struct rig *r;
 	struct eng_cfg cfg = {.threads = 1,
 			      .kv_bytes = 512u << 20,
+			      .draft = rig_draft,
 			      .max_requests = 256,
 			      .queue_ms = 20000,
 			      .request_ms = 600000,

@@ -56,6 +56,7 @@ struct rig {
  * in milli for the policy. guard_file: descriptor of another guard, -1 = the model itself. */
 extern int rig_parts[8]; /* further files of the guard, for rig_new() */
 extern unsigned rig_n_parts;
+extern uint32_t rig_draft; /* [engine] draft of the next rig_new() */
 struct rig *rig_new(uint32_t threshold_milli, int guard_fd, bool demo);
 void rig_free(struct rig *r);
 int rig_starter(void); /* descriptor or -1 */
