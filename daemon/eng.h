@@ -36,6 +36,7 @@
 #define ENG_WAIT_GRANT_MS 1000u
 #define ENG_EARLY_CANCEL_MS 10000u
 #define ENG_GRANT_MS 30000u /* a grant nobody uses is ended */
+#define ENG_TOTALS_MS 1000u /* between two ETOTALS */
 #define ENG_LOST_MS 1000u   /* silence of store that ends streams */
 #define ENG_GUARD_LATE_MS 60000u
 #define ENG_MSGS_MAX (16u << 20)
@@ -189,7 +190,7 @@ struct eng {
 	uint64_t turn[ENG_TURNS]; /* fair groups admitted last, the newest at the end */
 	unsigned n_queued, active; /* active: holding sequences */
 	bool store_up, gate_up, draining, resend;
-	uint64_t drain_ms, next_estate_ms, now_ms;
+	uint64_t drain_ms, next_estate_ms, next_totals_ms, now_ms;
 	_Atomic uint64_t beat_ms; /* arrival of the last beat; 0 = none yet */
 	_Atomic uint32_t beat_life;
 	_Atomic uint32_t reasons; /* why not ready; 0 = ready */

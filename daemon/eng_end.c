@@ -219,6 +219,33 @@ static void tell_gate(struct eng *g)
 	ENG_SEND(g, R_GATE, CH_CTRL, ESTATE, &m);
 }
 
+static void tell_totals(struct eng *g)
+{
+	struct msg_ETOTALS m = {.active = g->active, .queued = g->n_queued};
+	struct engine_stats st;
+
+	if (g->now_ms < g->next_totals_ms || !g->store_up)
+		return;
+	g->next_totals_ms = g->now_ms + ENG_TOTALS_MS;
+	engine_stats(g->e, &st);
+	m.seqs = st.seqs;
+	m.kv_total = st.kv_pages_total * ENGINE_KV_UNIT;
+	m.kv_used = st.kv_pages_used * ENGINE_KV_UNIT;
+	m.kv_reserved = st.kv_pages_reserved * ENGINE_KV_UNIT;
+	m.kv_cached = st.kv_pages_tree * ENGINE_KV_UNIT;
+	m.kv_resting = st.kv_pages_resting * ENGINE_KV_UNIT;
+	m.steps = st.steps;
+	m.preempted = st.preempted;
+	m.prompt = st.tokens_prompt;
+	m.generated = st.tokens_generated;
+	m.guard = st.tokens_guard;
+	m.cached = st.tokens_cached;
+	m.drafted = st.tokens_drafted;
+	m.accepted = st.tokens_accepted;
+	m.mask_waits = st.mask_waits;
+	ENG_SEND(g, R_STORE, CH_CTRL, ETOTALS, &m);
+}
+
 void eng_timers(struct eng *g)
 {
 	struct req *rq, *tmp;
@@ -237,4 +264,5 @@ void eng_timers(struct eng *g)
 		eng_resend(g, false);
 	atomic_store(&g->reasons, eng_why_not(g));
 	tell_gate(g);
+	tell_totals(g);
 }

@@ -130,6 +130,7 @@ struct store {
 	struct stash *stash, **stash_tail;
 	size_t stash_bytes;
 	struct id engine;  /* boot of the engine that said HELLO; zero = none */
+	struct msg_ETOTALS totals; /* its last; zero = none */
 	uint64_t hello_by; /* monotonic ms; 0 = nothing to wait for */
 	struct {
 		bool up, guard;

@@ -147,6 +147,7 @@ void store_on_hello(struct store *s, const struct msg_HELLO *m)
 void store_engine_gone(struct store *s, uint64_t now_ms)
 {
 	memset(&s->engine, 0, sizeof(s->engine));
+	s->totals = (struct msg_ETOTALS){0};
 	memset(s->model, 0, sizeof(s->model));
 	s->n_early = 0;
 	s->set_sent = 0;

@@ -52,6 +52,40 @@ static void requests(struct store *s, struct buf *b)
 	one(b, "enrolments_total", "counter", "Enrolment codes redeemed.", s->n.enrolled);
 }
 
+/* What the engine said last. */
+static void engine(const struct msg_ETOTALS *e, struct buf *b)
+{
+	const struct {
+		const char *state;
+		uint64_t v;
+	} kv[] = {{"total", e->kv_total},
+		  {"used", e->kv_used},
+		  {"reserved", e->kv_reserved},
+		  {"cached", e->kv_cached},
+		  {"resting", e->kv_resting}};
+
+	one(b, "engine_requests", "gauge", "Requests that hold sequences.", e->active);
+	one(b, "engine_requests_queued", "gauge", "Requests that wait for memory.", e->queued);
+	one(b, "engine_sequences", "gauge", "Sequences, of chats and guards.", e->seqs);
+	head(b, "engine_kv_bytes", "gauge", "KV memory by state.");
+	for (size_t i = 0; i < sizeof(kv) / sizeof(kv[0]); i++)
+		buf_fmt(b, "sallyport_engine_kv_bytes{state=\"%s\"} %llu\n", kv[i].state,
+			(unsigned long long)kv[i].v);
+	one(b, "engine_steps_total", "counter", "Batches computed.", e->steps);
+	one(b, "engine_preempted_total", "counter", "Batches that rested for another.",
+	    e->preempted);
+	one(b, "engine_prompt_tokens_total", "counter",
+	    "Tokens of prompts and guards' readings computed.", e->prompt);
+	one(b, "engine_cached_tokens_total", "counter",
+	    "Tokens of them taken from the prefix cache instead.", e->cached);
+	one(b, "engine_guard_tokens_total", "counter", "Tokens computed for guards.", e->guard);
+	one(b, "engine_generated_tokens_total", "counter", "Tokens drawn.", e->generated);
+	one(b, "engine_drafted_tokens_total", "counter", "Tokens guessed ahead.", e->drafted);
+	one(b, "engine_accepted_tokens_total", "counter", "Guesses that came true.", e->accepted);
+	one(b, "engine_mask_waits_total", "counter",
+	    "Slices of work that were not enough for a draw's mask.", e->mask_waits);
+}
+
 void store_metrics(struct store *s, struct buf *b)
 {
 	uint32_t why = store_reasons(s);
@@ -75,6 +109,7 @@ void store_metrics(struct store *s, struct buf *b)
 	one(b, "log_outcomes", "gauge", "Outcomes in the whole log.", s->f.outcomes);
 	one(b, "entries_dropped_total", "counter", "Entries nobody waits for, lost without room.",
 	    s->n.dropped_entries);
+	engine(&s->totals, b);
 	head(b, "peer_breaches_total", "counter", "Messages a role may not send, by role.");
 	for (int i = 0; i < R_COUNT; i++)
 		if (s->n.odd[i])

@@ -236,6 +236,11 @@ static void on_odd(struct store *s, const struct msg_ODD *m)
 		  m->code < REASON_COUNT ? m->code : RS_ODD_MESSAGE, &m->req);
 }
 
+static void on_totals(struct store *s, const struct msg_ETOTALS *m)
+{
+	s->totals = *m;
+}
+
 static int dispatch(struct store *s, struct msg_in *in)
 {
 	int rc = E_FORMAT;
@@ -256,6 +261,7 @@ static int dispatch(struct store *s, struct msg_in *in)
 		TAKE(PROGRESS, store_on_progress)
 		TAKE(OUTCOME, store_on_outcome)
 		TAKE(ODD, on_odd)
+		TAKE(ETOTALS, on_totals)
 		TAKE(ADMREQ, store_on_admreq)
 	default:
 		break;

@@ -236,6 +236,8 @@ bool batch_build(struct engine *e, struct batch *b)
 	} while (b->n_parts == 0);
 	if (b != &e->urgent)
 		masks_share(e);
+	if (b != &e->batch && (e->batch.stage != BATCH_NONE || e->talk.stage != BATCH_NONE))
+		e->stats.preempted++;
 	b->n_live = b->n_parts;
 	b->stage = BATCH_LAYERS;
 	fwd_begin(b->fwd, b->rows);

@@ -448,6 +448,58 @@ static void beats_go_on_and_say_when_there_is_no_engine(void **st)
 	stop_clean(); /* what it took with it was settled as unknown: intents = outcomes */
 }
 
+static void wait_metric(const char *line)
+{
+	uint64_t end = clock_mono_ms() + 5000;
+
+	do
+		assert_int_equal(drv_admin(&d, AV_METRICS, SPAN_LIT("{}")), 200);
+	while (!strstr(buf_cstr(&d.answer), line) && clock_mono_ms() < end);
+	assert_non_null(strstr(buf_cstr(&d.answer), line));
+}
+
+static void what_the_engine_counts_is_shown_while_it_lives(void **st)
+{
+	struct msg_ETOTALS m = {.kv_total = 1 << 20,
+				.kv_used = 5,
+				.kv_reserved = 6,
+				.kv_cached = UINT64_MAX,
+				.kv_resting = 8,
+				.steps = 9,
+				.preempted = 10,
+				.cached = 11,
+				.guard = 12,
+				.drafted = 14,
+				.accepted = 13,
+				.mask_waits = 15};
+	static const char *const lines[] = {"kv_bytes{state=\"total\"} 1048576",
+					    "kv_bytes{state=\"used\"} 5",
+					    "kv_bytes{state=\"reserved\"} 6",
+					    "kv_bytes{state=\"cached\"} 18446744073709551615",
+					    "kv_bytes{state=\"resting\"} 8",
+					    "preempted_total 10",
+					    "cached_tokens_total 11",
+					    "guard_tokens_total 12",
+					    "accepted_tokens_total 13",
+					    "drafted_tokens_total 14",
+					    "mask_waits_total 15"};
+
+	wait_metric("\nsallyport_engine_steps_total 0\n");
+	CH_SEND(d.eng_c, ETOTALS, &m);
+	wait_metric("\nsallyport_engine_steps_total 9\n");
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		char line[100];
+
+		snprintf(line, sizeof(line), "\nsallyport_engine_%s\n", lines[i]);
+		assert_non_null(strstr(buf_cstr(&d.answer), line));
+	}
+	drv_engine_restart(&d);
+	wait_metric("\nsallyport_engine_steps_total 0\n");
+	assert_true(drv_until(&d, &d.ready, 5000));
+	good_request();
+	stop_clean();
+}
+
 static void a_full_disk_refuses_new_work_and_lets_the_old_finish(void **st)
 {
 	struct req *r, *n;
@@ -555,6 +607,7 @@ int main(int argc, char **argv)
 	    CASE(a_suspension_while_a_request_waits_for_its_peer_counts),
 	    CASE(a_flood_of_enrolments_does_not_keep_an_officer_from_stopping),
 	    CASE(beats_go_on_and_say_when_there_is_no_engine),
+	    CASE(what_the_engine_counts_is_shown_while_it_lives),
 	    CASE(a_full_disk_refuses_new_work_and_lets_the_old_finish),
 	    CASE(a_large_step_of_the_clock_stops_readiness_and_is_recorded),
 	    CASE(a_failing_disk_ends_the_process_and_loses_nothing),

@@ -100,6 +100,12 @@ enum { ST_CONF = 1, ST_RUN = 2, ST_DRAIN = 4, ST_ANY = 7, ST_LIVE = 6 };
 	F(B32, commit) F(U64, out_bytes) F(U64, released_bytes) F(BYTES, windows)
 #define F_ACK(F) F(ID, lease) F(ID, req) F(U32, rseq) F(U64, index) F(U32, cap) F(BYTES, receipt)
 #define F_NACK(F) F(ID, lease) F(ID, req) F(U32, rseq) F(U16, code) /* not durable: stop this request */
+/* engine, once a second: totals since its start, and what is now; KV in bytes. Nothing in it is of one
+ * request or one subject. */
+#define F_ETOTALS(F) F(U32, active) F(U32, queued) F(U64, seqs) F(U64, kv_total) F(U64, kv_used) \
+	F(U64, kv_reserved) F(U64, kv_cached) F(U64, kv_resting) F(U64, steps) F(U64, preempted) \
+	F(U64, prompt) F(U64, generated) F(U64, guard) F(U64, cached) F(U64, drafted) F(U64, accepted) \
+	F(U64, mask_waits)
 #define F_ODD(F) F(U8, who) F(U16, type) F(U16, code) F(ID, req) /* a peer sent what it may not */
 
 /* admin <-> store: verb is enum admin_verb in daemon/admin_verbs.h; bodies are JSON */
@@ -159,6 +165,7 @@ enum { ST_CONF = 1, ST_RUN = 2, ST_DRAIN = 4, ST_ANY = 7, ST_LIVE = 6 };
 	X(NACK, 73, R_STORE, R_ENGINE, CH_DATA, ST_LIVE, 0)                                        \
 	X(ODD, 74, R_ENGINE, R_STORE, CH_CTRL, ST_LIVE, 0)                                         \
 	X(FORGET, 75, R_STORE, R_ENGINE, CH_CTRL, ST_LIVE, 0)                                      \
+	X(ETOTALS, 76, R_ENGINE, R_STORE, CH_CTRL, ST_LIVE, 0)                                     \
 	X(ADMREQ, 80, R_ADMIN, R_STORE, CH_DATA, ST_LIVE, 0)                                       \
 	X(ADMREP, 81, R_STORE, R_ADMIN, CH_DATA, ST_LIVE, 0)
 

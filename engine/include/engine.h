@@ -51,6 +51,7 @@ struct engine_stats {
 	uint64_t tokens_prompt, tokens_generated, tokens_guard, steps, jobs_active, seqs;
 	uint64_t tokens_drafted, tokens_accepted; /* gen_limit.draft: guessed; of these drawn */
 	uint64_t tokens_cached; /* taken from the prefix cache; not in tokens_prompt */
+	uint64_t preempted;	/* how often a batch that was begun rested for another */
 	uint64_t mask_work, mask_waits; /* mask_hook's unit; how often it was not enough at once */
 	const char *kernel_path; /* the chosen one; static string */
 };

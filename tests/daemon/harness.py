@@ -176,6 +176,17 @@ class Realm:
         finally:
             c.close()
 
+    def metrics(self):
+        c = http.client.HTTPConnection("localhost")
+        c.sock = socket.socket(socket.AF_UNIX)
+        c.sock.settimeout(PATIENCE)
+        try:
+            c.sock.connect(self.path("admin.sock"))
+            c.request("GET", "/metrics")
+            return c.getresponse().read().decode()
+        finally:
+            c.close()
+
     def post(self, path, body, key="own", timeout=PATIENCE):
         status, _, data = self.request("POST", path, body, key, timeout=timeout)
         return status, json.loads(data)

@@ -292,17 +292,28 @@ def a_canary_in_every_field_is_found_nowhere(r):
                     found.append(f)
     need(not found, "canary on disk in %s" % found)
     need(canary not in r.sp("status", codes=None).stdout, "canary in status")
-    import http.client
-    import socket
+    text = r.metrics()
+    need(canary not in text and "sallyport_" in text, text[:200])
 
-    class U(http.client.HTTPConnection):
-        def connect(self):
-            self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.connect(r.path("admin.sock"))
-    c = U("localhost")
-    c.request("GET", "/metrics")
-    text = c.getresponse().read()
-    need(canary.encode() not in text and b"sallyport_" in text, text[:200])
+
+def the_metrics_show_what_the_engine_holds_and_name_nobody(r):
+    def engine():
+        lines = [s.split() for s in r.metrics().splitlines() if s.startswith("sallyport_engine_")]
+        return {name[len("sallyport_engine_"):]: int(v) for name, v in lines}
+    before = engine()
+    text = ALLOWED + " " + "Be so kind and tell it slowly. " * 12
+    for _ in range(2):
+        status, body = r.chat(text=text, max_tokens=8, seed=1)
+        need(status == 200, (status, body))
+    r.wait(lambda: engine()["cached_tokens_total"] >= before["cached_tokens_total"] + 64, PATIENCE, "the second prompt's hits are shown")
+    r.wait(lambda: engine()["requests"] == 0 and engine()["kv_bytes{state=\"resting\"}"] > 0, PATIENCE, "its pages rest")
+    e = engine()
+    need(e["kv_bytes{state=\"total\"}"] == 1 << 30, e)
+    need(e["kv_bytes{state=\"used\"}"] >= e["kv_bytes{state=\"cached\"}"] >= e["kv_bytes{state=\"resting\"}"], e)
+    need(e["guard_tokens_total"] > before["guard_tokens_total"] and e["steps_total"] > before["steps_total"], e)
+    need(e["drafted_tokens_total"] == e["accepted_tokens_total"] == 0, e)  # off by default
+    labels = {n.split("{")[1].split("=")[0] for n in e if "{" in n}
+    need(labels == {"state"}, "labels of the engine: %s" % labels)
 
 
 def a_clean_stop_under_load_loses_nothing(r):
@@ -350,7 +361,8 @@ STORIES = [
     a_conversation_that_the_assistant_ends_is_answered, models_and_unknown_paths_are_answered,
     unknown_keys_and_models_are_refused, an_overlong_prompt_is_refused_whole, an_enrolment_code_works_once,
     one_officer_alone_cannot_vet, a_client_that_leaves_is_recorded_as_cancelled, suspension_stops_running_streams_within_a_second,
-    a_bad_reload_keeps_the_old_and_a_good_one_is_taken, a_canary_in_every_field_is_found_nowhere, two_hundred_streams_finish,
+    a_bad_reload_keeps_the_old_and_a_good_one_is_taken, a_canary_in_every_field_is_found_nowhere,
+    the_metrics_show_what_the_engine_holds_and_name_nobody, two_hundred_streams_finish,
     killed_roles_come_back_and_no_record_is_lost, after_quiet_intents_equal_outcomes, a_clean_stop_under_load_loses_nothing,
     after_a_clean_stop_any_flipped_byte_is_named,
 ]

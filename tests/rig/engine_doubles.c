@@ -219,6 +219,10 @@ static void store_msg(struct rig *r, const struct msg_in *in)
 		r->last_odd = m.code;
 		break;
 	}
+	case M_ETOTALS:
+		assert_int_equal(msg_dec_ETOTALS(in->body, &r->totals), 0);
+		r->n_totals++;
+		break;
 	case M_HELLO:
 		r->hellos++;
 		break;

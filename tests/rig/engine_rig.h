@@ -48,6 +48,8 @@ struct rig {
 	unsigned odds, hellos, modelups, guard_ok, guard_bad;
 	uint16_t last_odd;
 	uint32_t ready_reasons;
+	struct msg_ETOTALS totals; /* the last */
+	unsigned n_totals;
 	struct rig_req rq[RIG_REQS];
 	unsigned n;
 };

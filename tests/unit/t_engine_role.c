@@ -508,6 +508,57 @@ static void many_streams_at_once_all_finish(void **s)
 	assert_int_equal(eng_open(r->g), 0);
 }
 
+/* Once a second, over all requests together: what the engine counts, in bytes where it is memory. */
+static void store_is_told_totals_every_second(void **s)
+{
+	const struct msg_ETOTALS *m;
+	struct engine_stats st;
+	struct rig_req *q;
+	unsigned told;
+
+	if (!r)
+		skip();
+	m = &r->totals;
+	q = open_stream(2);
+	told = r->n_totals;
+	for (int i = 0; i < 200 && r->n_totals == told; i++)
+		rig_turn(r, 10);
+	assert_int_equal(r->n_totals, told + 1);
+	assert_int_equal(m->active, 1);
+	assert_true(m->seqs > 0 && m->kv_reserved > 0);
+	rig_cancel(r, q);
+	rig_settle(r);
+	for (int i = 0; i < 8; i++) {
+		told = r->n_totals;
+		r->next_beat = 0;
+		rig_turn(r, ENG_TOTALS_MS / 4);
+		assert_true(r->n_totals - told <= 1);
+	}
+	told = r->n_totals;
+	r->next_beat = 0;
+	rig_turn(r, ENG_TOTALS_MS);
+	assert_int_equal(r->n_totals, told + 1);
+	engine_stats(r->g->e, &st);
+	assert_int_equal(m->active + m->queued, 0);
+	assert_int_equal(m->seqs, st.seqs);
+	assert_int_equal(m->kv_total, st.kv_pages_total * ENGINE_KV_UNIT);
+	assert_int_equal(m->kv_total, 512u << 20);
+	assert_int_equal(m->kv_used, st.kv_pages_used * ENGINE_KV_UNIT);
+	assert_int_equal(m->kv_reserved, st.kv_pages_reserved * ENGINE_KV_UNIT);
+	assert_int_equal(m->kv_cached, st.kv_pages_tree * ENGINE_KV_UNIT);
+	assert_int_equal(m->kv_resting, st.kv_pages_resting * ENGINE_KV_UNIT);
+	assert_int_equal(m->steps, st.steps);
+	assert_int_equal(m->preempted, st.preempted);
+	assert_int_equal(m->prompt, st.tokens_prompt);
+	assert_int_equal(m->generated, st.tokens_generated);
+	assert_int_equal(m->guard, st.tokens_guard);
+	assert_int_equal(m->cached, st.tokens_cached);
+	assert_int_equal(m->drafted, st.tokens_drafted);
+	assert_int_equal(m->accepted, st.tokens_accepted);
+	assert_int_equal(m->mask_waits, st.mask_waits);
+	assert_true(m->steps && m->prompt && m->generated && m->guard);
+}
+
 /* Memory that fails at each place: the request ends by a refusal or goes on later, never unguarded.
  */
 static void every_failing_allocation_ends_in_a_refusal_or_an_answer(void **s)
@@ -581,6 +632,7 @@ int main(void)
 	    cmocka_unit_test(cancel_gives_everything_back_and_settles),
 	    cmocka_unit_test(a_dead_gate_cancels_all_of_its_requests),
 	    cmocka_unit_test(many_streams_at_once_all_finish),
+	    cmocka_unit_test(store_is_told_totals_every_second),
 	    cmocka_unit_test(every_failing_allocation_ends_in_a_refusal_or_an_answer),
 	    cmocka_unit_test(drain_finishes_what_runs_and_refuses_what_comes),
 	};

@@ -139,6 +139,7 @@ static void run(struct stage_of *t, struct seq *chat)
 static void hear(const struct when *w, struct said *o)
 {
 	struct stage_of t = {.w = w, .o = o};
+	struct engine_stats stats;
 	struct seq *chat;
 	int32_t ids[PROMPT];
 	job_id job;
@@ -159,6 +160,11 @@ static void hear(const struct when *w, struct said *o)
 	assert_int_equal(seq_append(chat, ids, PROMPT, NULL, &job, NULL), 0);
 	say(chat, SAID, 1234);
 	run(&t, chat);
+	engine_stats(t.r.e, &stats); /* counts what we saw; the last guard may not have begun */
+	if (w->guard_every)
+		assert_true(stats.preempted + 1 >= o->rested + o->talked);
+	else
+		assert_int_equal(stats.preempted, o->talked);
 	if (t.guard)
 		seq_free(t.guard);
 	append_all(t.r.e, chat, o->token + SAID - 1, 1, o->after);
