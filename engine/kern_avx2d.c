@@ -15,6 +15,8 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+#define K16 256 /* k of 16-bit weights at a time */
+
 #define D256_NAME(kind) avx2_d_mul_##kind
 #include "d256.h"
 
@@ -97,44 +99,69 @@ INLINE void pair8(const enum pack_kind kind, const uint8_t *p, __m256 *even, __m
 	*odd = _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1));
 }
 
-/* Half h of the panel by C columns: four sums each, by k mod 4. */
-INLINE void half_16(const enum pack_kind kind, const unsigned C, const uint8_t *g, uint32_t k,
-		    const float *x, size_t ldx, float *y, size_t ldy)
+/* Sums of one column: eight rows a half of the panel, by k mod 4. */
+struct sums16 {
+	__m256 s[2][4];
+};
+
+/* n k (a multiple of 4) of H halves from half h on, onto the sums of C columns. */
+INLINE void part_16(const enum pack_kind kind, const unsigned C, const unsigned h, const unsigned H,
+		    const uint8_t *g, uint32_t n, const float *x, size_t ldx, struct sums16 *sums,
+		    const bool ask)
 {
-	__m256 s[4 * 3];
+	__m256 s[2 * 4], w[4];
 
-#pragma GCC unroll 12
-	for (unsigned i = 0; i < 4 * C; i++)
-		s[i] = _mm256_setzero_ps();
-	for (uint32_t at = 0; at < k; at += 4, g += 128) {
-		__m256 w[4];
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < 4 * C * H; i++)
+		s[i] = sums[i / (4 * H)].s[h + i / 4 % H][i % 4];
+	for (uint32_t at = 0; at < n; at += 4, g += 128) {
+		if (ask) {
+			_mm_prefetch((const char *)g + D_AHEAD, _MM_HINT_NTA);
+			_mm_prefetch((const char *)g + D_AHEAD + 64, _MM_HINT_NTA);
+		}
+#pragma GCC unroll 2
+		for (unsigned j = 0; j < H; j++) {
+			pair8(kind, g + 32 * (h + j), &w[0], &w[1]);
+			pair8(kind, g + 32 * (h + j) + 64, &w[2], &w[3]);
+#pragma GCC unroll 8
+			for (unsigned i = 0; i < 4 * C; i++) {
+				__m256 *to = &s[(i / 4 * H + j) * 4 + i % 4];
 
-		pair8(kind, g, &w[0], &w[1]);
-		pair8(kind, g + 64, &w[2], &w[3]);
-#pragma GCC unroll 3
-		for (unsigned c = 0; c < C; c++)
-#pragma GCC unroll 4
-			for (unsigned j = 0; j < 4; j++)
-				s[4 * c + j] = _mm256_fmadd_ps(
-				    w[j], _mm256_broadcast_ss(x + c * ldx + at + j), s[4 * c + j]);
+				*to = _mm256_fmadd_ps(
+				    w[i % 4], _mm256_broadcast_ss(x + i / 4 * ldx + at + i % 4),
+				    *to);
+			}
+		}
 	}
-#pragma GCC unroll 3
-	for (unsigned c = 0; c < C; c++)
-		_mm256_storeu_ps(y + c * ldy,
-				 _mm256_add_ps(_mm256_add_ps(s[4 * c], s[4 * c + 1]),
-					       _mm256_add_ps(s[4 * c + 2], s[4 * c + 3])));
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < 4 * C * H; i++)
+		sums[i / (4 * H)].s[h + i / 4 % H][i % 4] = s[i];
 }
 
+/* K16 k at a time, so that their weights stay in the first-level cache for all columns. */
 INLINE void mul_16(const enum pack_kind kind, const uint8_t *g, uint32_t k, const float *x,
 		   size_t ldx, unsigned cols, float *y, size_t ldy)
 {
-	for (unsigned h = 0; h < 2; h++, g += 32, y += 8) {
-		unsigned c = 0;
+	struct sums16 sums[D_COLS];
 
-		for (; cols - c >= 2; c += 2)
-			half_16(kind, 2, g, k, x + c * ldx, ldx, y + c * ldy, ldy);
-		if (c < cols)
-			half_16(kind, 1, g, k, x + c * ldx, ldx, y + c * ldy, ldy);
+	memset(sums, 0, cols * sizeof(*sums));
+	for (uint32_t i = 0; i < k; i += K16, x += K16, g += 32 * K16) {
+		uint32_t n = k - i < K16 ? k - i : K16;
+		unsigned c = cols % 2;
+
+		if (c)
+			part_16(kind, 1, 0, 2, g, n, x, ldx, sums, true);
+		for (; c < cols; c += 2) {
+			part_16(kind, 2, 0, 1, g, n, x + c * ldx, ldx, sums + c, c == 0);
+			part_16(kind, 2, 1, 1, g, n, x + c * ldx, ldx, sums + c, false);
+		}
+	}
+	for (unsigned i = 0; i < 2 * cols; i++) {
+		const __m256 *s = sums[i / 2].s[i % 2];
+
+		_mm256_storeu_ps(
+		    y + i / 2 * ldy + i % 2 * 8,
+		    _mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
 	}
 }
 
