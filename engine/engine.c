@@ -22,7 +22,7 @@ int engine_open(const struct engine_cfg *cfg, struct engine **out, struct err *e
 		return err_set(err, E_NOMEM, "engine");
 	pthread_mutex_init(&e->lock, NULL);
 	events_open(e);
-	link_init(&e->masks);
+	link_init(&e->fresh);
 	link_init(&e->dear);
 	masks_share(e);
 	prefix_open(&e->prefix);

@@ -76,7 +76,7 @@ struct seq {
 	struct group *group;
 	struct seq *prev, *next; /* all of the engine */
 	struct hnode prompt;	 /* of group->prompts */
-	struct link gen;	 /* of group->gens, engine->masks or group->dear */
+	struct link gen;	 /* of group->gens, group->fresh or group->dear */
 	struct seq *aside;	 /* while a batch is built: waits for another's pages */
 	enum queued queued;
 	struct batch *flight; /* it has rows or a draw in this batch: parts[part] */
@@ -133,8 +133,8 @@ struct engine {
 	struct group *groups[GROUP_BUCKETS];
 	struct seq *seqs;
 	struct heap deadlines; /* jobs */
-	struct link masks;     /* sequences whose mask is to be made */
-	struct link dear;      /* groups with masks that were not made at once, in turn */
+	struct link fresh;     /* groups with masks that are to be made, in turn */
+	struct link dear;      /* likewise, of those that were not made at once */
 	uint64_t mask_left, dear_left; /* work before the next batch */
 	struct batch batch;    /* the one in flight */
 	struct batch talk;     /* answers' rows, while a long one of prompts rests */

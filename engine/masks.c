@@ -1,9 +1,10 @@
 /* masks.c - when it is worked out which tokens may be drawn next (mask_hook). That needs what was
  * drawn alone, so it is done before the batch in which the next one is drawn, a slice at a time: a
  * mask that takes long keeps its own answer waiting and nobody else. Before a batch each new mask
- * has a slice, as far as MASK_FRESH goes, and those that need more have MASK_DEAR, groups in turn:
- * however many dear ones there are, what others draw waits for both of these at most. Work is
- * counted, not timed. Where no sequence could run in a batch, it goes on without these bounds. */
+ * has a slice, as far as MASK_FRESH goes, and those that need more have MASK_DEAR, in both groups
+ * in turn: however many dear ones a group has, what others draw waits for both of these at most.
+ * Work is counted, not timed. Where no sequence could run in a batch, it goes on without these
+ * bounds. */
 #include <string.h>
 
 #include "engine_priv.h"

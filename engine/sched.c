@@ -47,6 +47,8 @@ static struct group *group_get(struct engine *e, struct lane *l, uint64_t id)
 	link_init(&g->spent);
 	link_init(&g->gens_turn);
 	link_init(&g->gens);
+	link_init(&g->fresh_turn);
+	link_init(&g->fresh);
 	link_init(&g->dear_turn);
 	link_init(&g->dear);
 	g->hash_next = *at;
@@ -152,10 +154,12 @@ static void queue_out(struct seq *s)
 		link_del(&s->gen);
 		if (link_alone(&g->gens))
 			link_del(&g->gens_turn);
+		if (link_alone(&g->fresh))
+			link_del(&g->fresh_turn);
 		if (link_alone(&g->dear))
 			link_del(&g->dear_turn);
 	}
-	if (s->queued == QUEUED_MASK || s->queued == QUEUED_DEAR) {
+	if (s->queued == QUEUED_FRESH || s->queued == QUEUED_DEAR) {
 		s->e->n_masks--;
 	} else {
 		g->lane->ready--;
@@ -183,7 +187,7 @@ static enum queued belongs(const struct seq *s)
 		return QUEUED_GEN;
 	if (!s->credit)
 		return QUEUED_NOT;
-	return masks_ready(j) ? QUEUED_GEN : j->dear ? QUEUED_DEAR : QUEUED_MASK;
+	return masks_ready(j) ? QUEUED_GEN : j->dear ? QUEUED_DEAR : QUEUED_FRESH;
 }
 
 /* Last in a ring of a group, and the group last in the ring of those that have any. */
@@ -215,10 +219,10 @@ void sched_update(struct seq *s)
 	} else if (want == QUEUED_DEAR) {
 		group_last(&s->e->dear, &g->dear_turn, &g->dear, &s->gen);
 	} else {
-		link_last(&s->e->masks, &s->gen);
+		group_last(&s->e->fresh, &g->fresh_turn, &g->fresh, &s->gen);
 	}
 	s->queued = want;
-	if (want == QUEUED_MASK || want == QUEUED_DEAR) {
+	if (want == QUEUED_FRESH || want == QUEUED_DEAR) {
 		s->e->n_masks++;
 		return;
 	}
@@ -228,19 +232,15 @@ void sched_update(struct seq *s)
 
 struct seq *sched_mask(struct engine *e, bool dear)
 {
-	struct link *from = dear ? &e->dear : &e->masks;
+	struct link *from = dear ? &e->dear : &e->fresh, *turn = from->next;
 	struct group *g;
 	struct seq *s;
 
 	if (link_alone(from))
 		return NULL;
-	if (!dear) {
-		s = WHOLE(from->next, struct seq, gen);
-	} else {
-		g = WHOLE(from->next, struct group, dear_turn);
-		s = WHOLE(g->dear.next, struct seq, gen);
-		link_last(from, &g->dear_turn);
-	}
+	g = dear ? WHOLE(turn, struct group, dear_turn) : WHOLE(turn, struct group, fresh_turn);
+	s = WHOLE(dear ? g->dear.next : g->fresh.next, struct seq, gen);
+	link_last(from, turn);
 	queue_out(s);
 	return s;
 }

@@ -41,10 +41,11 @@ struct group { /* the sequences of one fair group in a lane */
 	struct hnode turn;		/* of lane->open */
 	struct link spent, gens_turn; /* of lane->spent, lane->gens */
 	struct link gens;		/* its sequences */
-	struct link dear_turn, dear;	/* of engine->dear; its sequences */
+	struct link fresh_turn, fresh;	/* of engine->fresh; its sequences */
+	struct link dear_turn, dear;	/* of engine->dear; likewise */
 };
 
-enum queued { QUEUED_NOT, QUEUED_PROMPT, QUEUED_GEN, QUEUED_MASK, QUEUED_DEAR };
+enum queued { QUEUED_NOT, QUEUED_PROMPT, QUEUED_GEN, QUEUED_FRESH, QUEUED_DEAR };
 
 void lane_open(struct lane *l);
 void lane_close(struct lane *l);
@@ -60,8 +61,8 @@ uint32_t sched_gens(struct lane *l, uint32_t most, struct seq **out);
  * What the prefix cache has is taken from it first; who needs a page next that another one of its
  * group is about to compute has no rows now. Returns their number, at most `rows`. */
 uint32_t sched_prompts(struct engine *e, struct lane *l, uint32_t rows, struct seq **out);
-/* A sequence whose mask is to be made, the new ones in the order they came, the dear ones by groups in
- * turn; it leaves its queue. NULL: there is none. */
+/* A sequence whose mask is to be made, a new one or a dear one, groups in turn; it leaves its queue.
+ * NULL: there is none. */
 struct seq *sched_mask(struct engine *e, bool dear);
 void sched_count(struct seq *s); /* a generation of s has a row: it counts for its group */
 uint64_t sched_visits(const struct engine *e); /* nodes looked at so far, for tests */
