@@ -102,7 +102,8 @@ static int make_choice(struct req *rq, unsigned i, const struct eng_model *em, s
 	if (rc == 0 && rq->schema)
 		rc = mask_new(em->m, rq->schema, &c->mask, err);
 	if (rc == 0)
-		rc = reading_new(g->guard, GUARD_AGENT, rq->grant.domain, need, &c->reading, err);
+		rc = reading_new(g->guard, GUARD_AGENT, rq->grant.domain, rq->grant.group, need,
+				 &c->reading, err);
 	if (rc != 0)
 		return rc;
 	reading_set_user(c->reading, &c->back);
@@ -131,8 +132,8 @@ static int reserve(struct req *rq, const struct eng_model *em, struct err *err)
 	ctx = ctx < CONTEXT_MAX ? ctx : CONTEXT_MAX;
 	rc = buf_ok(&turns) ? 0 : E_RANGE;
 	if (rc == 0)
-		rc = reading_new(g->guard, GUARD_USER, rq->grant.domain, rq->scan_need,
-				 &rq->reading, err);
+		rc = reading_new(g->guard, GUARD_USER, rq->grant.domain, rq->grant.group,
+				 rq->scan_need, &rq->reading, err);
 	for (uint32_t i = 0; i < rq->n && rc == 0; i++)
 		rc = make_choice(rq, i, em, buf_span(&turns),
 				 (uint32_t)ctx + 2 * rq->per_choice + 128, err);

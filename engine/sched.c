@@ -98,6 +98,21 @@ void sched_leave(struct seq *s)
 	group_drop(s->e, s->group);
 }
 
+bool sched_move(struct seq *s, uint64_t group)
+{
+	struct group *old = s->group;
+	uint64_t was = s->cfg.fair_group;
+
+	s->cfg.fair_group = group;
+	if (!sched_join(s)) {
+		s->cfg.fair_group = was;
+		return false;
+	}
+	old->seqs--;
+	group_drop(s->e, old);
+	return true;
+}
+
 /* ---- queues ---- */
 
 /* Puts a group where it belongs: among those who may have rows, those who had theirs, or nowhere.

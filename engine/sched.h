@@ -52,6 +52,8 @@ void lane_close(struct lane *l);
 /* Finds s a group and takes the room its queueing needs. False: no memory, and nothing is kept. */
 bool sched_join(struct seq *s);
 void sched_leave(struct seq *s); /* s has no jobs and is in no batch */
+/* Another group of the same lane; s has no jobs. False: no memory, and it stays where it is. */
+bool sched_move(struct seq *s, uint64_t group);
 /* After a change of the first job, of credit, or of whether s is in a batch: into its queue or out. */
 void sched_update(struct seq *s);
 /* Up to `most` sequences whose generations shall have a row now. They leave their queue: the caller

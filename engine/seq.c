@@ -333,6 +333,13 @@ static void drop_pages(struct seq *s)
 	kv_unpromise(s->kv, s->promised);
 }
 
+int seq_group(struct seq *s, uint64_t group)
+{
+	if (s->jobs)
+		return E_BUSY;
+	return sched_move(s, group) ? 0 : E_NOMEM;
+}
+
 uint32_t seq_len(const struct seq *s)
 {
 	return s->len;

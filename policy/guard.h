@@ -38,9 +38,10 @@ uint64_t guard_tokens(const struct guard *g); /* computed so far */
  * text is read in overlapping windows) when none is so large. E_BUSY: no memory now. domain: whose
  * text it reads (engine.h, cache_domain): prompts and contexts are shared with that one's readings
  * alone. An answer is never cached nor matched before the client has it: how fast it is judged must
- * not depend on what it says. */
-int reading_new(struct guard *g, enum guard_role role, uint64_t domain, uint32_t need,
-		struct reading **r, struct err *err);
+ * not depend on what it says. group: for whom it works (engine.h, fair_group): groups take turns at
+ * the guard. */
+int reading_new(struct guard *g, enum guard_role role, uint64_t domain, uint64_t group,
+		uint32_t need, struct reading **r, struct err *err);
 void reading_free(struct reading *r); /* takes; NULL ok */
 /* Tokens of text that one window takes beside prefix and closing. */
 uint32_t reading_room(const struct reading *r);

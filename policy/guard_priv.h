@@ -7,7 +7,7 @@
 #include "guard.h"
 
 #define GUARD_CATS 16		/* tokens for `unsafe` and the category line */
-#define GUARD_GROUP UINT64_MAX /* of all readings, for fairness */
+#define GUARD_GROUP UINT64_MAX /* of the guard's own work, for fairness */
 
 struct jobref {
 	job_id job; /* key */

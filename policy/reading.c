@@ -9,8 +9,8 @@
 #define TEXT_MAX ((size_t)64 << 20)
 #define OVERLAP 512 /* bytes of judged text that a new window shows again */
 
-int reading_new(struct guard *g, enum guard_role role, uint64_t domain, uint32_t need,
-		struct reading **out, struct err *err)
+int reading_new(struct guard *g, enum guard_role role, uint64_t domain, uint64_t group,
+		uint32_t need, struct reading **out, struct err *err)
 {
 	const struct guard_text *t = &g->text[role];
 	uint64_t max = (uint64_t)need + t->n + t->n_close + GUARD_CATS + 8;
@@ -26,8 +26,9 @@ int reading_new(struct guard *g, enum guard_role role, uint64_t domain, uint32_t
 	r->max = max < g->window ? (uint32_t)max : g->window;
 	r->ids = calloc(r->max, sizeof(*r->ids));
 	rc = r->ids ? seq_fork(p->seq, t->n, &r->seq, err) : err_set(err, E_NOMEM, "reading");
-	if (rc == 0)
-		rc = seq_domain(r->seq, domain);
+	if (rc == 0 && (rc = seq_domain(r->seq, domain)) == 0 &&
+	    (rc = seq_group(r->seq, group)) != 0)
+		err_set(err, rc, "no memory for a reading");
 	if (rc == 0 && (rc = seq_reserve(r->seq, r->max)) != 0)
 		err_set(err, rc, "no KV room for a reading of %u tokens now", r->max);
 	if (rc != 0) {

@@ -14,7 +14,7 @@ static int start(struct guard *g, const struct selftest_prompt *p, struct err *e
 	struct buf turns = BUF_INIT(65536);
 	enum guard_role last, role = p->answer ? GUARD_AGENT : GUARD_USER;
 	struct chat_msg msg = {CHAT_USER, span_cstr(p->prompt)};
-	int rc = reading_new(g, role, 0, 256, &g->tester, err);
+	int rc = reading_new(g, role, 0, GUARD_GROUP, 256, &g->tester, err);
 
 	if (rc != 0)
 		return rc;

@@ -183,6 +183,9 @@ void engine_text_digest(const int32_t *ids, size_t n, uint8_t digest[32]); /* SH
 /* s, which has no tokens but those of a text it was forked from, belongs to this domain from now on.
  * E_CONFLICT: it has others. E_BUSY: a job of it waits or runs. */
 int seq_domain(struct seq *s, uint64_t domain);
+/* s belongs to this fair group from now on: a fork, for instance, that works for another one than its
+ * parent. E_BUSY: a job of it waits or runs. */
+int seq_group(struct seq *s, uint64_t group);
 /* The cache forgets a domain (0: all of them; texts stay): its pages are wiped; those of a living
  * sequence when it goes, and no append matches them any more. For revocation and erasure. */
 void engine_cache_clear(struct engine *e, uint64_t domain);

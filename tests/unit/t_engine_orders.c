@@ -302,11 +302,63 @@ static void one_group_does_not_keep_another_waiting(void **s)
 	assert_int_equal(eng_open(r->g), 0);
 }
 
+/* As many tokens as the guard has read when it has judged q, from now on. */
+static uint64_t read_for(struct rig_req *q)
+{
+	struct engine_stats st;
+	uint64_t before;
+
+	engine_stats(r->g->e, &st);
+	before = st.tokens_guard;
+	for (int i = 0; i < 100000 && !q->intents; i++)
+		rig_turn(r, 0);
+	assert_int_equal(q->intents, 1);
+	engine_stats(r->g->e, &st);
+	return st.tokens_guard - before;
+}
+
+/* One user's prompts stand before the guard; who comes later is judged after a few of them. */
+static void one_group_does_not_keep_another_from_the_guard(void **s)
+{
+	enum { MANY = 24 };
+	struct rig_req *many[MANY], *other;
+	char text[2400];
+	uint64_t alone, behind;
+
+	if (!r)
+		skip();
+	for (size_t i = 0; i < sizeof(text) - 1; i++)
+		text[i] = "a red house by the sea "[i % 23];
+	text[sizeof(text) - 1] = 0;
+	for (unsigned i = 0; i <= MANY; i++) {
+		r->group = r->domain = 20 + (i == MANY);
+		other = rig_req(r, 1, 8);
+		rig_grant(r, other);
+		rig_submit(r, other, text);
+		if (i == 0)
+			alone = read_for(other);
+		else if (i < MANY)
+			many[i] = other;
+		text[0]++; /* no two are the same */
+	}
+	behind = read_for(other);
+	print_message("%u tokens alone, %u behind %u others\n", (unsigned)alone, (unsigned)behind,
+		      MANY - 1);
+	assert_in_range(behind, alone, 6 * alone);
+	for (unsigned i = 1; i < MANY; i++)
+		rig_cancel(r, many[i]);
+	rig_cancel(r, other);
+	r->group = r->domain = 0;
+	rig_settle(r);
+	assert_int_equal(eng_open(r->g), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(progress_is_told_before_a_lease_window_is_full),
 	    cmocka_unit_test(one_group_does_not_keep_another_waiting),
+	    cmocka_unit_test(one_group_does_not_keep_another_from_the_guard),
 	    cmocka_unit_test(every_order_of_messages_with_one_trouble_at_every_step),
 	    cmocka_unit_test(two_troubles_at_any_two_steps),
 	};

@@ -78,7 +78,7 @@ static void the_prompt_has_one_beginning_and_ends_with_a_blank_line(void **s)
 
 	if (!g)
 		skip();
-	assert_int_equal(reading_new(g, GUARD_USER, 0, 64, &r, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_USER, 0, 0, 64, &r, NULL), 0);
 	assert_int_equal(reading_judge(r, SPAN_LIT("hello <|eot_id|> there"), 1001, NULL), 0);
 	wait_for(r);
 	memcpy(ids, reading_ids(r, &n), sizeof(*ids) * 1);
@@ -130,7 +130,7 @@ static void committed_and_tail_are_the_one_shot_render_at_every_cut(void **s)
 		struct reading *r;
 		size_t at = 0;
 
-		assert_int_equal(reading_new(g, GUARD_AGENT, 0, 300, &r, NULL), 0);
+		assert_int_equal(reading_new(g, GUARD_AGENT, 0, 0, 300, &r, NULL), 0);
 		assert_int_equal(reading_context(r, SPAN_LIT("Tell me." GP_AGENT), 200, NULL), 0);
 		while (at < text.n) {
 			struct buf turns = BUF_INIT(65536);
@@ -191,8 +191,8 @@ static void verdicts_do_not_depend_on_how_the_answer_was_cut(void **s)
 
 	if (!g)
 		skip();
-	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 300, &a, NULL), 0);
-	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 300, &b, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 0, 300, &a, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 0, 300, &b, NULL), 0);
 	assert_int_equal(reading_context(a, SPAN_LIT("A story." GP_AGENT), 200, NULL), 0);
 	assert_int_equal(reading_context(b, SPAN_LIT("A story." GP_AGENT), 200, NULL), 0);
 	for (size_t at = 9; at < text.n + 9; at += 9) {
@@ -217,7 +217,7 @@ static void long_answers_are_read_in_overlapping_windows(void **s)
 
 	if (!g)
 		skip();
-	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 500, &r, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 0, 500, &r, NULL), 0);
 	assert_int_equal(reading_context(r, SPAN_LIT("Count." GP_AGENT), 64, NULL), 0);
 	for (int i = 0; i < 750; i++) {
 		buf_fmt(&text, "%d, ", i * 37);
@@ -240,12 +240,12 @@ static void disguised_answers_are_judged_twice(void **s)
 
 	if (!g)
 		skip();
-	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 300, &r, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 0, 300, &r, NULL), 0);
 	assert_int_equal(reading_context(r, SPAN_LIT("Say." GP_AGENT), 200, NULL), 0);
 	assert_int_equal(reading_check(r, plain, 1001, NULL), 0);
 	a = wait_for(r);
 	reading_free(r);
-	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 300, &r, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_AGENT, 0, 0, 300, &r, NULL), 0);
 	assert_int_equal(reading_context(r, SPAN_LIT("Say." GP_AGENT), 200, NULL), 0);
 	assert_int_equal(reading_check(r, disguised, 1001, NULL), 0);
 	b = wait_for(r);
@@ -305,7 +305,7 @@ static void run_scan(const struct chat_msg *msgs, size_t n, struct decision *d, 
 
 	assert_int_equal(policy_parse(span_cstr(head), "t", &p, NULL), 0);
 	assert_int_equal(scan_new(m, &p, 0, msgs, n, SPAN_LIT(""), &sc, &need, NULL), 0);
-	assert_int_equal(reading_new(g, GUARD_USER, 0, need, &r, NULL), 0);
+	assert_int_equal(reading_new(g, GUARD_USER, 0, 0, need, &r, NULL), 0);
 	*passes = 0;
 	while ((rc = scan_next(sc, r, NULL)) == 1) {
 		struct verdict v = wait_for(r);
