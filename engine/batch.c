@@ -110,6 +110,7 @@ static void thin_out(struct batch *b)
 	}
 	b->n_parts = n;
 	b->thin = false;
+	b->thinned = true;
 	fwd_keep(b->fwd, keep);
 }
 

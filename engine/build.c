@@ -113,6 +113,8 @@ void batch_measure(struct batch *b)
 	/* few rows cost more each than many: they count less */
 	uint32_t share = (uint32_t)(p < 4 ? 1 : p > 128 ? 32 : p / 4);
 
+	if (b->thinned)
+		return; /* what was computed were fewer rows */
 	if (!g && p)
 		m->ns_prompt = follow(m->ns_prompt, b->spent_ns / p, share);
 	else if (g && !p)
@@ -205,7 +207,7 @@ static void fill(struct engine *e, struct batch *b, enum kind kind)
 /* Whose turn it is, where no batch is begun. */
 static enum kind kind_of(const struct engine *e, const struct batch *b)
 {
-	bool due = e->turn_ns >= (e->chunk ? 1 : e->turn);
+	bool due = e->owed || e->turn_ns >= (e->chunk ? 1 : e->turn);
 
 	if (b == &e->urgent)
 		return OF_GUARDS;
@@ -224,14 +226,18 @@ bool batch_build(struct engine *e, struct batch *b)
 		m = pick_model(e, kind);
 		if (!m && kind == OF_GENS && b == &e->batch)
 			m = pick_model(e, kind = OF_PROMPTS);
+		if (b == &e->talk)
+			e->owed = m != NULL;
 		if (!m || !buffers(e, b, m))
 			return false;
+		if (b != &e->urgent && kind == OF_GENS)
+			e->owed = false;
 		if (b == &e->batch)
 			e->batches++;
 		m->last_turn = ++e->turns;
 		b->rows = b->n_parts = b->n_heads = b->head = 0;
 		b->spent_ns = 0;
-		b->thin = false;
+		b->thin = b->thinned = false;
 		fill(e, b, kind);
 	} while (b->n_parts == 0);
 	if (b != &e->urgent)

@@ -80,9 +80,12 @@ tests_unit_t_hostile_model_SOURCES = tests/unit/t_hostile_model.c $(ENGINE_HELP)
 tests_unit_t_hostile_model_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_hostile_model_LDADD = $(ENGINE_TEST_LIBS)
 # the scheduler's
-ENGINE_SCHED_TESTS = tests/unit/t_preempt tests/unit/t_draft
+ENGINE_SCHED_TESTS = tests/unit/t_preempt tests/unit/t_turns tests/unit/t_draft
 check_PROGRAMS += $(ENGINE_SCHED_TESTS)
 TESTS += $(ENGINE_SCHED_TESTS)
+tests_unit_t_turns_SOURCES = tests/unit/t_turns.c $(ENGINE_HELP)
+tests_unit_t_turns_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_turns_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_preempt_SOURCES = tests/unit/t_preempt.c $(ENGINE_HELP)
 tests_unit_t_preempt_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_preempt_LDADD = $(ENGINE_TEST_LIBS)

@@ -120,6 +120,7 @@ struct batch {
 	struct seq **pick;  /* MAX_BATCH_ROWS */
 	uint32_t n_parts, n_live, n_heads, head;
 	bool thin; /* some parts' rows must go before the next fraction */
+	bool thinned; /* some have gone */
 	uint32_t rows, prompt_rows, gens; /* at its start */
 	uint64_t spent_ns; /* computing */
 };
@@ -141,6 +142,7 @@ struct engine {
 	struct batch urgent;   /* the guards' in flight: while it lasts the others rest */
 	uint64_t turn_ns;      /* prompts were computed since answers had their rows */
 	uint64_t turn;	       /* TURN_NS (tests set it, to 1 at least) */
+	bool owed;	       /* answers were due, and there was no memory for a batch of theirs */
 	uint64_t next_job, batches, turns, visits; /* batches: those that are no guards' */
 	uint32_t n_groups, n_busy, n_ready; /* n_busy: sequences with jobs; n_ready: queued */
 	uint32_t n_masks;		    /* queued for their masks */

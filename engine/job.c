@@ -109,17 +109,28 @@ static void leave(struct job *j)
 	sched_update(s);
 }
 
+static void failed(struct job *j, int code, const char *why)
+{
+	j->end_ev.ev = (struct event){
+	    .kind = EV_FAILED, .job = j->id, .seq = j->seq, .code = code, .why = why};
+	event_push(j->seq->e, &j->end_ev);
+}
+
 void job_end(struct job *j, enum gen_end end)
 {
 	uint32_t n = j->kind == JOB_APPEND ? j->done - j->cached : j->n_tokens;
 	bool whole = end == GEN_END || end == GEN_STOP_ID, back;
+	int rc;
 
 	if (j->kind == JOB_GENERATE && whole)
 		n++;
 	back = j->kind == JOB_GENERATE && !whole && j->n_tokens && !j->feed;
 	leave(j);
-	if (back) /* computed, and ended before the next draw: what was said last is not kept */
-		(void)seq_truncate(j->seq, j->seq->len - 1);
+	/* computed, and ended before the next draw: what was said last is not kept */
+	if (back && (rc = seq_truncate(j->seq, j->seq->len - 1)) < 0) {
+		failed(j, rc, "no memory to take the last token back: it stays");
+		return;
+	}
 	if (j->n_rows && j->rows_done == j->n_rows) {
 		j->rows_ev.ev = (struct event){.kind = EV_ROWS,
 					       .job = j->id,
@@ -142,9 +153,7 @@ void job_end(struct job *j, enum gen_end end)
 void job_fail(struct job *j, int code, const char *why)
 {
 	leave(j);
-	j->end_ev.ev = (struct event){
-	    .kind = EV_FAILED, .job = j->id, .seq = j->seq, .code = code, .why = why};
-	event_push(j->seq->e, &j->end_ev);
+	failed(j, code, why);
 }
 
 void job_discard(struct job *j)

@@ -241,7 +241,9 @@ enum gen_end { GEN_END, GEN_STOP_ID, GEN_LENGTH, GEN_DEADLINE, GEN_CANCELLED };
  * the prompt first; an append may still be queued). After GEN_LENGTH, GEN_DEADLINE or GEN_CANCELLED
  * the last token reported is not in the cache: append it to go on. One TOKEN event each; generation
  * pauses when credit is used up: each job starts with 0 credit, seq_credit() adds. Then DONE. The
- * end token is not reported as TOKEN but counted in DONE. */
+ * end token is not reported as TOKEN but counted in DONE. FAILED with E_BUSY or E_NOMEM: it was
+ * cancelled where the last token was computed already, in a page that a fork shares, and there was no
+ * room to take it back; it stays in the cache. */
 int seq_generate(struct seq *s, const struct sampler *smp, const struct gen_limit *limit,
 		 mask_hook hook, void *hook_arg, job_id *job, struct err *err);
 void seq_credit(struct seq *s, uint32_t tokens);

@@ -1,0 +1,230 @@
+/* t_turns.c - whose turn it is where something is short or goes away: groups of forks, memory for a
+ * batch beside another, rows that leave, room to take a token back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "engine_help.h"
+#include "engine_priv.h"
+#include "fault.h"
+
+static const struct shape shape = {SMALL_SHAPE, .context = 4096, .tied = true};
+static struct rig r;
+
+static int open_rig(void **st)
+{
+	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 64u << 20);
+	return 0;
+}
+
+static int close_rig(void **st)
+{
+	rig_close(&r);
+	return 0;
+}
+
+static struct seq *seq_in(uint64_t group, uint32_t max)
+{
+	struct seq_cfg cfg = {.fair_group = group, .priority = PRIO_NORMAL, .max_tokens = max};
+	struct seq *s = NULL;
+
+	assert_int_equal(seq_new(r.e, r.m, &cfg, &s, NULL), 0);
+	return s;
+}
+
+static job_id append(struct seq *s, uint32_t n)
+{
+	static int32_t ids[4096];
+	job_id job = 0;
+
+	some_ids(ids, n, SMALL_VOCAB, 4);
+	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
+	return job;
+}
+
+static job_id generate(struct seq *s, uint32_t n, uint32_t credit)
+{
+	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
+	struct sampler smp;
+	job_id job = 0;
+
+	sampler_init(&smp, 9);
+	smp.temperature = 2;
+	assert_int_equal(seq_generate(s, &smp, &limit, NULL, NULL, &job, NULL), 0);
+	seq_credit(s, credit);
+	return job;
+}
+
+/* Eight forks for one group, then one for another: it does not wait for all of them. */
+static void forks_take_turns_in_the_groups_they_work_for(void **st)
+{
+	struct seq *text = seq_in(1, 1000), *s[9];
+	uint32_t groups;
+
+	r.e->chunk = 64;
+	append_all(r.e, text, (int32_t[]){1, 2, 3}, 3, NULL);
+	for (int i = 0; i < 9; i++) {
+		assert_int_equal(seq_fork(text, 3, &s[i], NULL), 0);
+		assert_int_equal(seq_group(s[i], i < 8 ? 1 : 2), 0);
+		append(s[i], 900);
+		assert_int_equal(seq_group(s[i], 3), E_BUSY);
+	}
+	groups = r.e->n_groups;
+	assert_int_equal(groups, 2);
+	while (seq_len(s[8]) < 903)
+		assert_true(engine_step(r.e, 0) > 0);
+	for (uint32_t i = 0, sum = 0; i < 8; i++)
+		assert_true((sum += seq_len(s[i])) < 8 * 3 + 900 + 2 * FAIR_ROWS);
+	seq_free(s[8]);
+	assert_int_equal(r.e->n_groups, 1); /* who has no sequences is forgotten */
+	for (int i = 0; i < 8; i++)
+		seq_free(s[i]);
+	assert_int_equal(seq_group(text, 7), 0);
+	assert_int_equal(r.e->n_groups, 1);
+#ifdef SP_FAULT
+	fault_arm("seq.group", 1, false, 0);
+	assert_int_equal(seq_group(text, 8), E_NOMEM);
+	fault_disarm();
+	assert_int_equal(text->cfg.fair_group, 7);
+#endif
+	append(text, 10);
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(seq_len(text), 13);
+	seq_free(text);
+	assert_int_equal(r.e->n_groups, 0);
+}
+
+/* Answers are due in the middle of each batch of prompts, and there is never memory for a batch of
+ * theirs beside it: then they go before the next one. */
+static void answers_go_on_where_no_batch_fits_beside_the_prompts(void **st)
+{
+#ifdef SP_FAULT
+	struct seq *talks = seq_in(1, 200), *prompt = seq_in(2, 4000);
+	struct event ev[8];
+	uint32_t tokens = 0;
+	uint64_t from;
+	int n;
+
+	append_all(r.e, talks, (int32_t[]){1, 2}, 2, NULL);
+	generate(talks, 190, 190);
+	append(prompt, 4000);
+	r.e->chunk = 0;
+	r.m->ns_prompt = CHUNK_NS / 64;
+	from = r.e->batches;
+	fault_arm("fwd.alloc", 1, true, 0);
+	while (r.e->batches < from + 20) {
+		r.m->ns_prompt = CHUNK_NS / 64; /* 64 rows a batch */
+		if (r.e->batch.stage == BATCH_LAYERS && r.e->batch.prompt_rows)
+			r.e->turn_ns = r.m->fwd.at == 1 ? r.e->turn : 0;
+		assert_true(engine_step(r.e, 1) > 0);
+		while ((n = engine_poll(r.e, ev, 8)) > 0)
+			tokens += (uint32_t)n;
+	}
+	fault_disarm();
+	assert_true(tokens >= 8);
+	seq_free(talks);
+	seq_free(prompt);
+#else
+	skip();
+#endif
+}
+
+/* A batch that most rows left tells nothing of what a row costs: who asks and leaves again and
+ * again must not make the next batches long ones. */
+static void a_batch_that_rows_left_is_not_measured(void **st)
+{
+	struct seq *goes = seq_in(1, 600), *stays = seq_in(2, 600);
+	const uint64_t known = CHUNK_NS / 100;
+	job_id job, other;
+	struct event ev;
+
+	append_all(r.e, stays, (int32_t[]){1, 2}, 2, NULL);
+	other = append(stays, 20);
+	job = append(goes, 400);
+	r.e->chunk = 512;
+	r.m->ns_prompt = known;
+	assert_int_equal(engine_step(r.e, 1), 1);
+	assert_int_equal(r.e->batch.prompt_rows, 420);
+	job_cancel(r.e, job);
+	while (engine_step(r.e, 1) > 0)
+		;
+	assert_int_equal(seq_len(stays), 22);
+	assert_int_equal(seq_len(goes), 0);
+	assert_int_equal(r.m->ns_prompt, known);
+	assert_true(other > 0);
+	while (engine_poll(r.e, &ev, 1) > 0)
+		;
+	append_all(r.e, goes, (int32_t[]){1, 2, 3, 4}, 4, NULL); /* this one does */
+	assert_int_not_equal(r.m->ns_prompt, known);
+	seq_free(goes);
+	seq_free(stays);
+}
+
+/* The page in which the last token lies is a fork's, too, and there is no room for another: the
+ * token cannot be taken back, and who goes on must not be told that it was. */
+static void a_cancel_without_room_to_take_a_token_back_says_so(void **st)
+{
+	enum { N = HEAD_ROWS + 2, PROMPT = KV_TOKENS - 1 };
+	struct seq *s[N], *child, *last;
+	uint32_t taken = 0, failed = 0;
+	struct event ev;
+	job_id job[N];
+
+	for (int i = 0; i < N; i++) {
+		s[i] = seq_in(0, 100);
+		append(s[i], PROMPT);
+		job[i] = generate(s[i], 30, 0);
+	}
+	while (engine_step(r.e, 0) > 0)
+		;
+	for (int i = 0; i < N; i++)
+		seq_credit(s[i], 30);
+	/* all of them have a row, and the first ones are drawn already */
+	while (!(r.e->batch.stage == BATCH_HEADS && r.e->batch.rows == N && r.e->batch.head))
+		assert_true(engine_step(r.e, 1) > 0);
+	last = r.e->batch.heads[r.e->batch.n_heads - 1].job->seq;
+	assert_int_equal(seq_len(last), KV_TOKENS);
+	assert_int_equal(seq_fork(last, KV_TOKENS, &child, NULL), 0);
+	while (kv_promise(last->kv, 1))
+		taken++;
+	for (int i = 0; i < N; i++)
+		job_cancel(r.e, job[i]);
+	while (engine_step(r.e, 0) > 0)
+		;
+	kv_unpromise(last->kv, taken);
+	while (engine_poll(r.e, &ev, 1) > 0)
+		if (ev.kind == EV_FAILED) {
+			assert_ptr_equal(ev.seq, last);
+			assert_int_equal(ev.code, E_BUSY);
+			failed++;
+		}
+	assert_int_equal(failed, 1);
+	assert_int_equal(seq_len(last), KV_TOKENS);
+	assert_true(last->hidden_ok);
+	job[0] = generate(last, 2, 2); /* it can be gone on with as it is */
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(seq_len(last), KV_TOKENS + 1);
+	seq_free(child);
+	for (int i = 0; i < N; i++)
+		seq_free(s[i]);
+	assert_int_equal(r.e->kv.used + r.e->kv.promised, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, open_rig, close_rig)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    T(forks_take_turns_in_the_groups_they_work_for),
+	    T(answers_go_on_where_no_batch_fits_beside_the_prompts),
+	    T(a_batch_that_rows_left_is_not_measured),
+	    T(a_cancel_without_room_to_take_a_token_back_says_so),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
