@@ -41,6 +41,7 @@
 #define ENG_GUARD_LATE_MS 60000u
 #define ENG_MSGS_MAX (16u << 20)
 #define ENG_TURNS 16u /* groups whose last turn at memory is remembered */
+#define ENG_FULL_MS 1000u /* nothing fits: tried again when memory came back, or so much later */
 #define ENG_USED_MAX 8192u /* leases remembered to tell a replay */
 
 struct eng_cfg {
@@ -189,6 +190,8 @@ struct eng {
 	struct req *queue, **queue_end;
 	uint64_t turn[ENG_TURNS]; /* fair groups admitted last, the newest at the end */
 	unsigned n_queued, active; /* active: holding sequences */
+	bool full; /* nothing of the queue fitted beside full_pages of KV that were reserved */
+	uint64_t full_pages, full_ms;
 	bool store_up, gate_up, draining, resend;
 	uint64_t drain_ms, next_estate_ms, next_totals_ms, now_ms;
 	_Atomic uint64_t beat_ms; /* arrival of the last beat; 0 = none yet */

@@ -22,6 +22,7 @@ void req_enqueue(struct req *rq)
 	*g->queue_end = rq;
 	g->queue_end = &rq->qnext;
 	g->n_queued++;
+	g->full = false; /* it may fit where the others do not */
 	eng_admit_queue(g);
 }
 
@@ -279,12 +280,28 @@ static struct req *next_to_try(const struct eng *g, const uint64_t *tried, unsig
 	return best;
 }
 
+static uint64_t reserved(const struct eng *g)
+{
+	struct engine_stats st;
+
+	engine_stats(g->e, &st);
+	return st.kv_pages_reserved;
+}
+
+/* A try reads all of a conversation: not at every step while nothing is given back. */
+static bool still_full(const struct eng *g)
+{
+	return g->full && g->now_ms < g->full_ms + ENG_FULL_MS && reserved(g) >= g->full_pages;
+}
+
 void eng_admit_queue(struct eng *g)
 {
 	uint64_t tried[TRIES];
 	unsigned n = 0;
 	struct req *rq;
 
+	if (g->queue == NULL || still_full(g))
+		return;
 	while (n < TRIES && (rq = next_to_try(g, tried, n)) != NULL) {
 		struct req *first = g->queue == rq ? NULL : g->queue;
 		uint64_t group = rq->grant.group;
@@ -297,4 +314,7 @@ void eng_admit_queue(struct eng *g)
 		if (first)
 			first->passed++;
 	}
+	g->full = n > 0;
+	g->full_pages = reserved(g);
+	g->full_ms = g->now_ms;
 }
