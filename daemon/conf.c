@@ -49,6 +49,7 @@ static const struct key keys[] = {
     K("engine", "threads", T_U32, threads, "0", 0, 1024),
     K("engine", "kv-memory", T_SIZE, kv_memory, "1GiB", 1u << 20, 1ull << 44),
     K("engine", "kernel", T_STR, kernel, "auto", 0, 0),
+    K("engine", "cache-idle", T_MS, cache_idle_ms, "10m", 0, 86400000),
     K("engine", "draft", T_U32, draft, "0", 0, 15),
     K("engine", "max-requests", T_U32, max_requests, "512", 1, 100000),
     K("engine", "queue-timeout", T_MS, queue_ms, "60s", 0, 3600000),

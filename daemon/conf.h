@@ -37,6 +37,7 @@ struct conf {
 	uint32_t threads;
 	uint64_t kv_memory;
 	char kernel[32]; /* "auto" */
+	uint32_t cache_idle_ms; /* 0 = never */
 	uint32_t draft;
 	uint32_t max_requests, queue_ms, request_ms;
 	char policy_file[CONF_PATH];

@@ -217,8 +217,10 @@ int eng_step(struct eng *g, uint64_t now_ms, uint64_t budget_ns)
 {
 	struct event ev[64];
 	int more, n;
+	bool old;
 
 	g->now_ms = now_ms;
+	old = engine_cache_age(g->e, now_ms, g->cfg.cache_idle_ms);
 	more = engine_step(g->e, budget_ns);
 	if (more < 0)
 		fatal("engine", "code=%d", more);
@@ -226,7 +228,7 @@ int eng_step(struct eng *g, uint64_t now_ms, uint64_t budget_ns)
 		for (int i = 0; i < n; i++)
 			eng_event(g, &ev[i]);
 	eng_timers(g);
-	return more;
+	return more || old;
 }
 
 void eng_drain(struct eng *g, uint64_t deadline_ms)

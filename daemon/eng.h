@@ -48,6 +48,7 @@ struct eng_cfg {
 	uint32_t threads;
 	const char *kernel; /* NULL = best */
 	uint64_t kv_bytes;
+	uint32_t cache_idle_ms; /* so long unused, what the prefix cache keeps goes; 0 = never */
 	uint32_t draft; /* gen_limit.draft of every answer; 0 = off */
 	uint32_t max_requests, queue_ms, request_ms;
 	struct id boot;

@@ -191,6 +191,7 @@ static int start(struct role *r, struct err *err)
 	struct eng_cfg cfg = {.threads = c->threads,
 			      .kernel = strcmp(c->kernel, "auto") == 0 ? NULL : c->kernel,
 			      .kv_bytes = c->kv_memory,
+			      .cache_idle_ms = c->cache_idle_ms,
 			      .draft = c->draft,
 			      .max_requests = c->max_requests,
 			      .queue_ms = c->queue_ms,

@@ -24,7 +24,7 @@ ENGINE_HELP = tests/unit/engine_help.h tests/unit/engine_help.c tests/unit/ref64
 	tests/unit/qrand.h tests/unit/qrand.c
 ENGINE_TEST_LIBS = $(ENGINE_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 ENGINE_TESTS = tests/unit/t_attn_kern tests/unit/t_attn tests/unit/t_golden tests/unit/t_mutants tests/unit/t_sampler tests/unit/t_kernels tests/unit/t_amx tests/unit/t_weights tests/unit/t_pack \
-	tests/unit/t_determinism tests/unit/t_prefix tests/unit/t_prefix_text tests/unit/t_prefix_random tests/unit/t_seq tests/unit/t_sched \
+	tests/unit/t_determinism tests/unit/t_prefix tests/unit/t_prefix_idle tests/unit/t_prefix_text tests/unit/t_prefix_random tests/unit/t_seq tests/unit/t_sched \
 	tests/unit/t_storm tests/unit/t_engine_fault tests/unit/t_hostile_model
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
@@ -58,6 +58,9 @@ tests_unit_t_determinism_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_prefix_SOURCES = tests/unit/t_prefix.c tests/unit/prefix_help.h $(ENGINE_HELP)
 tests_unit_t_prefix_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_prefix_LDADD = $(ENGINE_TEST_LIBS)
+tests_unit_t_prefix_idle_SOURCES = tests/unit/t_prefix_idle.c tests/unit/prefix_help.h $(ENGINE_HELP)
+tests_unit_t_prefix_idle_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
+tests_unit_t_prefix_idle_LDADD = $(ENGINE_TEST_LIBS)
 tests_unit_t_prefix_text_SOURCES = tests/unit/t_prefix_text.c tests/unit/prefix_help.h $(ENGINE_HELP)
 tests_unit_t_prefix_text_CPPFLAGS = $(TESTS_ENGINE_CPPFLAGS)
 tests_unit_t_prefix_text_LDADD = $(ENGINE_TEST_LIBS)

@@ -108,6 +108,7 @@ struct pnode *prefix_add(struct prefix *t, struct kv_class *kv, struct pnode *pa
 
 void prefix_rest(struct prefix *t, struct pnode *n)
 {
+	n->since = t->now;
 	n->older = t->newest;
 	n->newer = NULL;
 	if (t->newest)
@@ -160,6 +161,26 @@ void prefix_evict(struct prefix *t)
 	while (n->child) /* came to rest before what is below it */
 		n = n->newer;
 	take_out(t, n);
+}
+
+bool engine_cache_age(struct engine *e, uint64_t now_ms, uint64_t idle_ms)
+{
+	struct prefix *t = &e->prefix;
+	uint64_t wiped = 0;
+
+	t->now = t->now > now_ms ? t->now : now_ms;
+	while (idle_ms && t->oldest && t->now - t->oldest->since >= idle_ms) {
+		struct pnode *n = t->oldest;
+
+		if (wiped >= AGE_BYTES)
+			return true;
+		e->visits++;
+		for (; n->child; e->visits++)
+			n = n->child; /* as old at least; a path is as long as a context */
+		wiped += n->kv->page_bytes;
+		take_out(t, n);
+	}
+	return false;
 }
 
 /* Marks n and all below it. No recursion: a path is as long as a context. */

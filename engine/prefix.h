@@ -12,13 +12,15 @@
  * pages that nobody else holds ("resting") have only such pages below them.
  *
  * The tree is one holder of its pages (kv.h). Resting pages lie in a list in the order in which they
- * came to rest, deeper ones first; the oldest that has none below it gives way first. */
+ * came to rest, deeper ones first; the oldest that has none below it gives way first. So what lies
+ * below a resting page came to rest with it or before, and is never the younger. */
 #ifndef SP_ENGINE_PREFIX_H
 #define SP_ENGINE_PREFIX_H
 
 #include "kv.h"
 
 #define TEXT_SHARE 2 /* texts may reserve 1/2 of the budget */
+#define AGE_BYTES (1u << 20) /* engine_cache_age(): wiped in one call, and a page beyond it at most */
 
 struct seq;
 struct job;
@@ -33,6 +35,7 @@ struct pnode {
 	struct pnode *next, *prev;	/* the parent's other children */
 	struct pnode *bucket;		/* next of equal hash */
 	struct pnode *older, *newer;	/* of the resting ones */
+	uint64_t since;			/* a resting one came to rest: engine_cache_age()'s time */
 	uint32_t texts;			/* living texts that begin with this path */
 	bool dead;			/* about to be taken out */
 	int32_t ids[KV_TOKENS];		/* wiped with the node */
@@ -44,6 +47,7 @@ struct prefix {
 	size_t n_buckets, n;   /* n_buckets: 0 or a power of two */
 	uint64_t bytes, texts; /* of pages in the tree; reserved for texts */
 	struct pnode *oldest, *newest; /* resting */
+	uint64_t now;		       /* the latest that engine_cache_age() was told */
 };
 
 /* What a sequence knows of its place in the tree. */

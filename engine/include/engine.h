@@ -189,6 +189,12 @@ int seq_group(struct seq *s, uint64_t group);
 /* The cache forgets a domain (0: all of them; texts stay): its pages are wiped; those of a living
  * sequence when it goes, and no append matches them any more. For revocation and erasure. */
 void engine_cache_clear(struct engine *e, uint64_t domain);
+/* Pages of domains that for idle_ms nobody but the cache has held are wiped and free again. Texts stay;
+ * so does what a living sequence holds. 0: never. now_ms is the caller's clock, which never goes back;
+ * a page rests from the time of the last call before it came to rest: call it now and then, and once
+ * before anything rests. Wipes about a MiB at most, or one page, and looks at no page that stays.
+ * True: there is more to wipe now. */
+bool engine_cache_age(struct engine *e, uint64_t now_ms, uint64_t idle_ms);
 
 enum want_rows { WANT_NONE, WANT_LOGITS, WANT_LOGITS_FULL, WANT_TOP_K, WANT_HIDDEN };
 struct want {

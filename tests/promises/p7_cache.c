@@ -1,7 +1,7 @@
 /* p7_cache.c - promise 7, the prefix cache: what one subject asked is never a hit for another, and
- * no number nor any amount of work tells of it; what was revoked is gone; an answer that nobody has
- * seen (promise 2) leaves no trace. Work is counted in tokens, not in time. Skipped where the
- * bundled model is absent. */
+ * no number nor any amount of work tells of it; what was revoked is gone, and what nobody came back
+ * to in time; an answer that nobody has seen (promise 2) leaves no trace. Work is counted in
+ * tokens, not in time. Skipped where the bundled model is absent. */
 #include "engine_rig.h"
 
 #include <setjmp.h>
@@ -191,6 +191,42 @@ static void what_was_revoked_is_gone(void **s)
 	assert_true(work(52, STORY, 1).told > 0);
 }
 
+/* So much later; store has gone on beating. */
+static void later(uint64_t ms)
+{
+	r->now += ms;
+	r->next_beat = 0;
+	rig_settle(r);
+}
+
+static void what_nobody_comes_back_to_is_gone_in_time(void **s)
+{
+	const uint64_t idle = 600000;
+	struct work first, again;
+	uint64_t empty, used;
+
+	if (!r)
+		skip();
+	rig_forget(r, 0);
+	rig_settle(r);
+	empty = now().kv_pages_tree;
+	used = now().kv_pages_used;
+	r->g->cfg.cache_idle_ms = (uint32_t)idle;
+	first = work(71, STORY, 1);
+	later(idle - 5000);	    /* some turns of the request itself have passed, too */
+	again = work(71, STORY, 1); /* which begins the time anew */
+	assert_true(again.told > 0);
+	later(idle - 5000);
+	assert_true(now().kv_pages_tree > empty);
+	later(5000);
+	assert_int_equal(now().kv_pages_tree, empty);
+	assert_int_equal(now().kv_pages_used, used);
+	same(work(71, STORY, 1), first);
+	r->g->cfg.cache_idle_ms = 0;
+	later(10 * idle);
+	assert_true(work(71, STORY, 1).told > 0);
+}
+
 /* The pages a request leaves do not depend on its answer: of 1 token or 150, released or blocked.
  */
 static void an_answer_leaves_no_trace(void **s)
@@ -229,6 +265,7 @@ int main(void)
 	    cmocka_unit_test(choices_prefill_once),
 	    cmocka_unit_test(a_hit_changes_no_record),
 	    cmocka_unit_test(what_was_revoked_is_gone),
+	    cmocka_unit_test(what_nobody_comes_back_to_is_gone_in_time),
 	    cmocka_unit_test(an_answer_leaves_no_trace),
 	};
 

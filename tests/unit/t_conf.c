@@ -26,12 +26,14 @@ static void defaults_and_units_are_read(void **st)
 	char e[512];
 
 	assert_int_equal(parse("[engine]\nkv-memory = 64MiB\nqueue-timeout = 5s\ndraft = 15\n"
+			       "cache-idle = 2m\n"
 			       "[model \"starter\"]\nfile = /x/y.gguf\n",
 			       &c, e, sizeof(e)),
 			 0);
 	assert_int_equal(c.kv_memory, 64u << 20);
 	assert_int_equal(c.queue_ms, 5000);
 	assert_int_equal(c.draft, 15);
+	assert_int_equal(c.cache_idle_ms, 120000);
 	assert_int_equal(c.port, 8443);
 	assert_int_equal(c.n_models, 1);
 	assert_string_equal(c.model[0].file, "/x/y.gguf");
@@ -59,6 +61,7 @@ static void bad_values_are_refused(void **st)
 	    "threads = 1\n",			   "[model \"A b\"]\nfile = x\n",
 	    "[model \"a\"]\nfile = x\nfile = y\n", "[engine]\nnonsense\n",
 	    "[log]\nlevel = loud\n",	   "[engine]\ndraft = 16\n",
+	    "[engine]\ncache-idle = 600\n",
 	};
 	struct conf c;
 	char e[512];

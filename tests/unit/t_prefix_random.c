@@ -23,6 +23,7 @@
 #define DOMAINS 4 /* 0: shares nothing */
 #define MAX_TOKENS 460
 #define PAGES 34
+#define IDLE 400
 
 static const struct shape shape = {.embd = 32,
 				   .layers = 1,
@@ -51,6 +52,7 @@ static struct rig r, plain; /* plain: the same model, for rows without a cache *
 static struct live live[LIVE];
 static struct said *said[DOMAINS + 1]; /* the last: texts */
 static unsigned n_said[DOMAINS + 1], hits, refusals;
+static uint64_t aged;
 static uint64_t rnd_state;
 static int32_t base[3][MAX_TOKENS];
 
@@ -131,8 +133,12 @@ static void check_numbers(void)
 
 	for (struct kv_class *c = kv->classes; c; c = c->next)
 		count_pages(c, &used, &resting, &promised);
-	for (struct pnode *n = r.e->prefix.oldest; n; n = n->newer)
+	for (struct pnode *n = r.e->prefix.oldest; n; n = n->newer) {
 		listed += n->kv->page_bytes;
+		assert_true(!n->newer || n->since <= n->newer->since);
+		for (struct pnode *c = n->child; c; c = c->next)
+			assert_true(kv_seqs(c->page) == 0 && c->since <= n->since);
+	}
 	assert_int_equal(listed, resting);
 	assert_int_equal(kv->used, used + resting);
 	assert_int_equal(kv->resting, resting);
@@ -362,6 +368,15 @@ static void close_one(struct live *l)
 	}
 }
 
+static uint64_t resting(void)
+{
+	uint64_t n = 0;
+
+	for (const struct pnode *at = r.e->prefix.oldest; at; at = at->newer)
+		n++;
+	return n;
+}
+
 static void clear_some(void)
 {
 	uint64_t d = rnd(DOMAINS);
@@ -371,6 +386,21 @@ static void clear_some(void)
 	for (size_t i = 0; d && i < r.e->prefix.n_buckets; i++)
 		for (struct pnode *n = r.e->prefix.buckets[i]; n; n = n->bucket)
 			assert_int_not_equal(n->domain, d);
+}
+
+/* Time goes on; what rested for too long goes, and nothing else. */
+static void age_some(void)
+{
+	const struct prefix *t = &r.e->prefix;
+	uint64_t kept = 0, now = t->now + rnd(IDLE / 4);
+
+	for (const struct pnode *n = t->oldest; n; n = n->newer)
+		kept += now - n->since < IDLE;
+	kept += t->n - resting();
+	aged += t->n - kept;
+	while (engine_cache_age(r.e, now, IDLE))
+		;
+	assert_int_equal(t->n, kept);
 }
 
 static void operate(void)
@@ -405,6 +435,8 @@ static void operate(void)
 	case 16:
 		if (rnd(6) == 0)
 			clear_some();
+		else
+			age_some();
 		break;
 	default:
 		close_one(some(true));
@@ -434,7 +466,9 @@ static void every_number_holds_after_every_step(void **st)
 	for (uint64_t d = 1; d < DOMAINS; d++)
 		engine_cache_clear(r.e, d);
 	assert_int_equal(r.e->kv.used + r.e->prefix.n + r.e->prefix.texts, 0);
-	print_message("%u hits, %u refusals\n", hits, refusals);
+	print_message("%u hits, %u refusals, %llu aged\n", hits, refusals,
+		      (unsigned long long)aged);
+	assert_true(aged > STEPS / 200);
 	assert_true(hits > STEPS / 60 && refusals > STEPS / 200);
 	for (int d = 0; d <= DOMAINS; d++)
 		free(said[d]);
