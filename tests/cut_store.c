@@ -42,7 +42,7 @@ static void one_cut(struct drv *d, unsigned *in_flight_min)
 static bool settled(struct drv *d)
 {
 	struct req *r, *tmp;
-	uint64_t end = clock_mono_ms() + 8000;
+	uint64_t end = clock_mono_ms() + DRV_PATIENCE_MS;
 
 	d->hold_outcomes = 0;
 	while (d->in_flight && clock_mono_ms() < end)

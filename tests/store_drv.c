@@ -248,7 +248,8 @@ bool drv_start(struct drv *d, bool wait_ready)
 	spawn(d);
 	tell_peers(d);
 	hello(d);
-	return drv_until(d, wait_ready ? &d->ready : &never, wait_ready ? 10000 : 0) || !wait_ready;
+	return drv_until(d, wait_ready ? &d->ready : &never, wait_ready ? DRV_PATIENCE_MS : 0) ||
+	       !wait_ready;
 }
 
 void drv_engine_restart(struct drv *d)
@@ -294,7 +295,7 @@ int drv_stop(struct drv *d)
 	int st = 0;
 
 	CH_SEND(d->main, DRAIN, &m);
-	drv_until(d, &d->drained, 8000);
+	drv_until(d, &d->drained, DRV_PATIENCE_MS);
 	drop_all(d);
 	waitpid(d->pid, &st, 0);
 	d->pid = 0;
@@ -333,12 +334,14 @@ void drv_poll(struct drv *d, int ms)
 bool drv_until(struct drv *d, const bool *flag, unsigned ms)
 {
 	uint64_t end = clock_mono_ms() + ms;
-	struct pollfd p = {.fd = chan_fd(d->main), .events = POLLIN};
+	bool gone = false;
 
-	while (!*flag && clock_mono_ms() < end) {
-		drv_poll(d, 5);
-		if (poll(&p, 1, 0) == 1 && p.revents & POLLHUP && !(p.revents & POLLIN))
-			return *flag;
+	while (!*flag && !gone && clock_mono_ms() < end) {
+		siginfo_t si = {0}; /* asked before the last look at what it sent */
+
+		gone =
+		    waitid(P_PID, (id_t)d->pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid;
+		drv_poll(d, gone ? 0 : 5);
 	}
 	return *flag;
 }

@@ -16,6 +16,7 @@
 
 #define DRV_CONNS 8
 #define DRV_OFFICERS 2
+#define DRV_PATIENCE_MS 60000 /* for what must come; only a failure takes so long */
 
 enum req_step { RQ_AUTH, RQ_CLAIM, RQ_INTENT, RQ_RUN, RQ_OUTCOME, RQ_DONE, RQ_GONE };
 
@@ -78,7 +79,7 @@ void drv_main(int argc, char **argv);
 void drv_realm(struct drv *d, const char *dir);
 void drv_realm_free(struct drv *d);
 /* Starts store, says HELLO with what the engine still holds, resends; waits for readiness when
- * wait_ready. False: the process ended or was not ready within 10 s. */
+ * wait_ready. False: the process ended or was not ready in time. */
 bool drv_start(struct drv *d, bool wait_ready);
 /* Officers confirm; a subject is onboarded; its code is redeemed. */
 void drv_birth(struct drv *d);

@@ -20,7 +20,7 @@ unsigned drv_admin(struct drv *d, unsigned verb, struct span body)
 	d->status = 0;
 	buf_reset(&d->answer);
 	CH_SEND(d->adm, ADMREQ, &m);
-	if (!drv_until(d, &d->answered, 8000))
+	if (!drv_until(d, &d->answered, DRV_PATIENCE_MS))
 		drv_fail("no answer to an admin request");
 	return d->status;
 }
@@ -122,7 +122,7 @@ static void enrol(struct drv *d, const char *a, const char *b)
 	d->answered = false;
 	buf_reset(&d->answer);
 	CH_SEND(d->gate, ENROLL, &m);
-	if (!drv_until(d, &d->answered, 8000) || d->status != 200)
+	if (!drv_until(d, &d->answered, DRV_PATIENCE_MS) || d->status != 200)
 		drv_fail("enrolment");
 	key = buf_span(&d->answer); /* sp_<26>_<52> */
 	if (key.n != 3 + ID_B32 + 1 + 52 ||
@@ -193,6 +193,6 @@ void drv_birth(struct drv *d)
 	must_pass(d, 1, &s, span_of(NULL, 0));
 	open_half(d, 1, 'B', b);
 	enrol(d, a, b);
-	if (!drv_until(d, &d->ready, 5000))
+	if (!drv_until(d, &d->ready, DRV_PATIENCE_MS))
 		drv_fail("not ready after birth");
 }

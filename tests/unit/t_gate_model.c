@@ -156,6 +156,19 @@ static void settle(void)
 	t.got[t.n] = '\0';
 }
 
+/* A busy machine tells gate later that its client has gone. */
+static void client_goes(void)
+{
+	if (t.client >= 0)
+		close(t.client);
+	t.client = -1;
+	settle();
+	for (int i = 0; i < 30000 && (gate_of()->reqs || gate_of()->conns); i++) {
+		usleep(1000);
+		settle();
+	}
+}
+
 static void begin_with(bool stream, const char *more)
 {
 	char key[96], body[400], text[800];
@@ -254,10 +267,8 @@ static void event(char e)
 		break;
 	default: /* 'G': the client goes */
 		if (t.m != GONE && t.client >= 0) {
-			close(t.client);
-			t.client = -1;
 			t.m = GONE;
-			settle();
+			client_goes();
 			if (live)
 				assert_true(t.cancels > 0);
 		}
@@ -309,14 +320,7 @@ static void run(const char *seq, bool stream)
 		event(*e);
 	check(seq);
 	live = t.m == QUEUE || t.m == RUN;
-	if (t.client >= 0)
-		close(t.client);
-	t.client = -1;
-	settle();
-	for (int i = 0; i < 500 && (gate_of()->reqs || gate_of()->conns); i++) {
-		usleep(1000); /* a busy machine tells later that the client is gone */
-		settle();
-	}
+	client_goes();
 	if (live && t.cancels == 0)
 		fail_msg("%s: a running answer was not cancelled", seq);
 	if (gate_of()->reqs || gate_of()->conns)
@@ -372,12 +376,7 @@ static void a_schema_is_looked_into_behind_auth(void **st)
 		assert_int_equal(count("'oneOf' is not supported"), known);
 		assert_int_equal(t.drops, known);
 		assert_int_equal(t.submits, 0);
-		close(t.client);
-		t.client = -1;
-		for (int i = 0; i < 500 && (gate_of()->reqs || gate_of()->conns); i++) {
-			usleep(1000);
-			settle();
-		}
+		client_goes();
 		assert_null(gate_of()->reqs);
 	}
 }

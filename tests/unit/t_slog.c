@@ -101,7 +101,7 @@ static struct slog_job *job(const char *text, char tag)
 
 static void wait_done(unsigned n)
 {
-	for (int i = 0; i < 5000 && n_done < n; i++) {
+	for (int i = 0; i < 60000 && n_done < n; i++) {
 		run_posts();
 		usleep(1000);
 	}
