@@ -1,4 +1,4 @@
-/* role.c - the life every role shares: channels, files, configuration, sandbox, one epoll loop.
+/* role.c - the life every role shares: channels, files, configuration, sandbox, one loop.
  * See role.h. Everything here runs in the loop thread unless it says "any thread". */
 #include "role.h"
 
@@ -6,40 +6,20 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "evloop.h"
+#include "fdtab.h"
 #include "io.h"
 #include "log.h"
 #include "sandbox.h"
-#include "split.h"
 
 #define CONTROL_FD 3
-#define FILES_MAX (CONF_MODELS * SPLIT_MAX + 16)
 #define CONF_MAX (256 * 1024)
 #define QUEUE_DATA (8u << 20)
 #define QUEUE_CTRL (1u << 20)
 #define BATCH 64 /* messages taken from one channel before others get a turn */
-
-struct watch {
-	struct watch *next;
-	int fd;
-	void (*fn)(void *arg, uint32_t ev);
-	void *arg;
-	bool dead;
-};
-
-struct post {
-	struct post *next;
-	void (*fn)(void *arg);
-	void *arg;
-};
-
-struct named_fd {
-	char name[128];
-	int fd;
-};
 
 struct edge {
 	struct chan *ch[2];
@@ -50,18 +30,15 @@ struct edge {
 struct role {
 	const struct role_ops *ops;
 	void *user;
-	int ep, wake;
+	struct evloop ev;
 	struct chan *main_ch;
 	struct edge edge[R_COUNT];
-	struct named_fd file[FILES_MAX];
-	unsigned n_files;
+	struct fdtab files;
 	struct conf conf, conf_new;
 	uint32_t conf_new_version;
 	bool have_new, running, draining, drained, stop;
 	struct id boot;
-	struct watch *watches;
-	pthread_mutex_t send_lock, post_lock;
-	struct post *posts, **posts_tail;
+	pthread_mutex_t send_lock;
 	uint64_t alive_seq, next_alive, next_tick;
 	bool serving;
 	uint32_t reasons;
@@ -85,21 +62,12 @@ void role_send_unlock(struct role *r)
 
 int role_file(struct role *r, const char *name)
 {
-	for (unsigned i = 0; i < r->n_files; i++)
-		if (strcmp(r->file[i].name, name) == 0)
-			return r->file[i].fd;
-	return -1;
+	return fdtab_get(&r->files, name);
 }
 
 int role_file_at(struct role *r, const char *prefix, unsigned i, const char **name)
 {
-	for (unsigned k = 0; k < r->n_files; k++) {
-		if (strncmp(r->file[k].name, prefix, strlen(prefix)) != 0 || i-- > 0)
-			continue;
-		*name = r->file[k].name;
-		return r->file[k].fd;
-	}
-	return -1;
+	return fdtab_at(&r->files, prefix, i, name);
 }
 
 const struct conf *role_conf(const struct role *r)
@@ -135,82 +103,18 @@ void role_set_serving(struct role *r, bool serving, uint32_t reasons)
 
 int role_watch(struct role *r, int fd, uint32_t events, void (*fn)(void *, uint32_t), void *arg)
 {
-	struct watch *w = calloc(1, sizeof(*w));
-	struct epoll_event ev = {.events = events};
-
-	if (w == NULL)
-		return E_NOMEM;
-	*w = (struct watch){r->watches, fd, fn, arg, false};
-	ev.data.ptr = w;
-	if (epoll_ctl(r->ep, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		free(w);
-		return E_IO;
-	}
-	r->watches = w;
-	return E_OK;
+	return evloop_watch(&r->ev, fd, events, fn, arg);
 }
 
 void role_unwatch(struct role *r, int fd)
 {
-	for (struct watch *w = r->watches; w; w = w->next)
-		if (w->fd == fd && !w->dead) {
-			epoll_ctl(r->ep, EPOLL_CTL_DEL, fd, NULL);
-			w->dead = true; /* freed after the current batch of events */
-			return;
-		}
-}
-
-static void sweep_watches(struct role *r)
-{
-	struct watch **at = &r->watches, *w;
-
-	while ((w = *at)) {
-		if (!w->dead) {
-			at = &w->next;
-			continue;
-		}
-		*at = w->next;
-		free(w);
-	}
+	evloop_unwatch(&r->ev, fd);
 }
 
 /* Any thread. */
 void role_post(struct role *r, void (*fn)(void *arg), void *arg)
 {
-	struct post *p = calloc(1, sizeof(*p));
-
-	must(p != NULL);
-	*p = (struct post){NULL, fn, arg};
-	pthread_mutex_lock(&r->post_lock);
-	*r->posts_tail = p;
-	r->posts_tail = &p->next;
-	pthread_mutex_unlock(&r->post_lock);
-	if (write(r->wake, &(uint64_t){1}, 8) < 0)
-		return; /* the counter is full: the loop wakes anyway */
-}
-
-static void run_posts(struct role *r)
-{
-	struct post *p, *next;
-	uint64_t n;
-
-	if (read(r->wake, &n, sizeof(n)) < 0 && errno != EAGAIN)
-		return;
-	pthread_mutex_lock(&r->post_lock);
-	p = r->posts;
-	r->posts = NULL;
-	r->posts_tail = &r->posts;
-	pthread_mutex_unlock(&r->post_lock);
-	for (; p; p = next) {
-		next = p->next;
-		p->fn(p->arg);
-		free(p);
-	}
-}
-
-static void on_wake(void *arg, uint32_t ev)
-{
-	run_posts(arg);
+	evloop_post(&r->ev, fn, arg);
 }
 
 void role_odd(struct role *r, enum role_id who, uint16_t type, int code)
@@ -362,7 +266,7 @@ static void take_chan(struct role *r, const struct msg_CHAN *m, int fd)
 	if (ch == NULL)
 		fatal("chan", "no memory");
 	chan_set_state(ch, r->draining ? ST_DRAIN : ST_RUN);
-	chan_set_wake(ch, r->wake);
+	chan_set_wake(ch, r->ev.wake);
 	role_send_lock(r);
 	e->ch[m->kind] = ch;
 	e->gen[m->kind] = m->gen;
@@ -374,25 +278,6 @@ static void take_chan(struct role *r, const struct msg_CHAN *m, int fd)
 }
 
 /* ---- messages from main ---- */
-
-static void take_file(struct role *r, const struct msg_FILE *m, int fd)
-{
-	struct named_fd *f = NULL;
-
-	for (unsigned i = 0; i < r->n_files; i++)
-		if (span_eq(span_cstr(r->file[i].name), m->name))
-			f = &r->file[i];
-	if (f == NULL) {
-		if (r->n_files == FILES_MAX || m->name.n >= sizeof(f->name))
-			fatal("file", "too many files");
-		f = &r->file[r->n_files++];
-		memcpy(f->name, m->name.p, m->name.n);
-		f->fd = -1;
-	}
-	if (f->fd >= 0)
-		close(f->fd); /* a reload brings the new one under the same name */
-	f->fd = fd;
-}
 
 static void answer_bad(struct role *r, uint32_t version, const char *why)
 {
@@ -502,7 +387,8 @@ static void main_msg(struct role *r, struct msg_in *in)
 	int fd = in->nfds ? in->fds[0] : -1, rc = E_FORMAT;
 
 	if (in->type == M_FILE && fd >= 0 && (rc = msg_dec_FILE(in->body, &m.file)) == E_OK) {
-		take_file(r, &m.file, fd);
+		if (!fdtab_put(&r->files, m.file.name, fd))
+			fatal("file", "too many files");
 		in->fds[0] = -1;
 	} else if (in->type == M_CHAN && fd >= 0 &&
 		   (rc = msg_dec_CHAN(in->body, &m.chan)) == E_OK) {
@@ -577,18 +463,8 @@ static int wait_ms(struct role *r)
 
 static void loop(struct role *r)
 {
-	struct epoll_event ev[64];
-
 	while (!r->stop) {
-		int n = epoll_wait(r->ep, ev, 64, wait_ms(r));
-
-		for (int i = 0; i < n; i++) {
-			struct watch *w = ev[i].data.ptr;
-
-			if (!w->dead)
-				w->fn(w->arg, ev[i].events);
-		}
-		sweep_watches(r);
+		evloop_turn(&r->ev, wait_ms(r));
 		arm_writes(r);
 		every_so_often(r);
 	}
@@ -605,18 +481,13 @@ int role_run(const struct role_ops *ops)
 	log_init(role_name(ops->id), LOG_INFO_LV);
 	r.ops = ops;
 	r.boot = id_random();
-	r.posts_tail = &r.posts;
 	r.reasons = 0;
 	pthread_mutex_init(&r.send_lock, NULL);
-	pthread_mutex_init(&r.post_lock, NULL);
 	conf_defaults(&r.conf);
-	r.ep = epoll_create1(EPOLL_CLOEXEC);
-	r.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r.main_ch = chan_new(CONTROL_FD, ops->id, R_MAIN, CH_CTRL, QUEUE_CTRL);
-	if (r.ep < 0 || r.wake < 0 || r.main_ch == NULL)
+	if (evloop_open(&r.ev) < 0 || r.main_ch == NULL)
 		fatal("role", "no descriptors or memory");
-	if (role_watch(&r, CONTROL_FD, EPOLLIN, on_main, &r) < 0 ||
-	    role_watch(&r, r.wake, EPOLLIN, on_wake, &r) < 0)
+	if (role_watch(&r, CONTROL_FD, EPOLLIN, on_main, &r) < 0)
 		fatal("role", "cannot watch the control channel");
 	loop(&r);
 	return r.status;

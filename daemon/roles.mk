@@ -1,7 +1,8 @@
 # main, the supervisor, what roles share
 noinst_LIBRARIES += libdaemon.a
 libdaemon_a_CPPFLAGS = $(AM_CPPFLAGS) $(Q_DAEMON) $(SODIUM_CFLAGS) $(INIH_CFLAGS) $(SECCOMP_CFLAGS)
-libdaemon_a_SOURCES = daemon/role.h daemon/role.c daemon/conf.h daemon/conf.c daemon/sandbox.h daemon/sandbox.c \
+libdaemon_a_SOURCES = daemon/role.h daemon/role.c daemon/evloop.h daemon/evloop.c \
+	daemon/fdtab.h daemon/fdtab.c daemon/conf.h daemon/conf.c daemon/sandbox.h daemon/sandbox.c \
 	daemon/reasons.h daemon/reasons.c daemon/admin_verbs.h daemon/proc.h daemon/proc.c daemon/super.h \
 	daemon/super.c daemon/super_files.c daemon/notify.h daemon/notify.c daemon/version.h
 
