@@ -62,7 +62,7 @@ fuzz_fz_segment_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 fuzz_fz_segment_LDADD = $(BASE_LIBS) $(JANSSON_LIBS)
 endif
 noinst_PROGRAMS += bench/bench_log
-bench_bench_log_SOURCES = bench/bench_log.c
+bench_bench_log_SOURCES = bench/bench_log.c bench/count.h
 bench_bench_log_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS)
 bench_bench_log_LDADD = $(AUDIT_LIBS)
 EXTRA_DIST += fuzz/corpus/note fuzz/corpus/segment

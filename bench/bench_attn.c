@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "fwd.h"
 
 #define COLD (192u << 20) /* bytes of KV gone through before any is read again */
@@ -254,7 +255,7 @@ int main(int argc, char **argv)
 			for (type = KV_F16; type < KV_TYPES && strcmp(types[type], optarg) != 0;)
 				type++;
 		else if (o == 's')
-			seconds = atof(optarg);
+			seconds = seconds_arg(optarg);
 		else
 			return 2;
 	}

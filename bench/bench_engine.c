@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "count.h"
 #include "engine.h"
 
 #define MAX_SEQS 256
+#define MAX_RUNS 32
 
 struct bench {
 	struct engine *e;
@@ -98,11 +100,27 @@ static void prompt_and_generate(struct bench *b, unsigned n)
 		seq_free(s[i]);
 }
 
+/* "1,4,16", taken apart in place: how many sequences at once, one run after the other. */
+static unsigned read_batches(char *text, unsigned n[MAX_RUNS])
+{
+	unsigned runs = 0;
+	char *rest = NULL;
+
+	for (char *at = strtok_r(text, ",", &rest); at; at = strtok_r(NULL, ",", &rest)) {
+		if (runs == MAX_RUNS) {
+			fprintf(stderr, "bench_engine: more than %d runs\n", MAX_RUNS);
+			exit(2);
+		}
+		n[runs++] = count_arg(at, 1, MAX_SEQS);
+	}
+	return runs;
+}
+
 int main(int argc, char **argv)
 {
 	struct engine_cfg cfg = {.kv_bytes = 2ull << 30};
 	struct bench b = {.prompt = 256, .gen = 64};
-	const char *batches = "1,4,16";
+	unsigned batch[MAX_RUNS] = {1, 4, 16}, runs = 3;
 	struct engine_stats st;
 	struct err err = {0};
 	int c, fd;
@@ -113,21 +131,21 @@ int main(int argc, char **argv)
 			cfg.kernel_path = optarg;
 			break;
 		case 't':
-			cfg.threads = (uint32_t)atoi(optarg);
+			cfg.threads = count_arg(optarg, 0, 256);
 			break;
 		case 'p':
-			b.prompt = (uint32_t)atoi(optarg);
+			b.prompt = count_arg(optarg, 1, 1000000);
 			break;
 		case 'n':
-			b.gen = (uint32_t)atoi(optarg);
+			b.gen = count_arg(optarg, 1, 1000000);
 			break;
 		case 'b':
-			batches = optarg;
+			runs = read_batches(optarg, batch);
 			break;
 		default:
 			return 2;
 		}
-	if (optind + 1 != argc || !b.prompt || !b.gen) {
+	if (optind + 1 != argc) {
 		fputs("usage: bench_engine [-k KERNEL] [-t THREADS] [-p N] [-n N] [-b 1,4] FILE\n",
 		      stderr);
 		return 2;
@@ -142,12 +160,8 @@ int main(int argc, char **argv)
 	close(fd);
 	engine_stats(b.e, &st);
 	printf("%s, kernel %s\n", argv[optind], st.kernel_path);
-	for (const char *p = batches; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
-		unsigned n = (unsigned)atoi(p);
-
-		if (n > 0 && n <= MAX_SEQS)
-			prompt_and_generate(&b, n);
-	}
+	for (unsigned i = 0; i < runs; i++)
+		prompt_and_generate(&b, batch[i]);
 	engine_close(b.e);
 	return 0;
 }

@@ -93,24 +93,28 @@ static float *numbers(size_t n)
 	return x;
 }
 
-/* ---- class P: rows of two panels, expanded a block of k at a time ---- */
+/* ---- class P: rows of two panels, expanded a block of k at a time; BF16 is multiplied where it
+ * lies if that is the table's form, as in matmul.c ---- */
 
 static void product_p(const struct kernels *t, enum pack_kind kind, const uint8_t *w,
 		      unsigned pairs, uint32_t k, const uint8_t *x, unsigned cols, float *y,
 		      uint8_t *room)
 {
 	size_t panel = pack_panel_bytes(kind, k), ldx = p_stride(k, t->p_bytes);
-	size_t stride = (size_t)K_BLOCK * PACK_ROWS * t->p_bytes;
+	bool lies = kind == PACK_BF16 && t->p_form == P_BF16;
+	size_t stride = lies ? panel : (size_t)K_BLOCK * PACK_ROWS * t->p_bytes;
 
 	for (unsigned i = 0; i < pairs; i++, w += 2 * panel)
 		for (uint32_t at = 0; at < k; at += K_BLOCK) {
 			uint32_t n = k - at < K_BLOCK ? k - at : K_BLOCK;
 			size_t off = pack_panel_bytes(kind, at);
 
-			t->p_expand[kind](w + off, n, room);
-			t->p_expand[kind](w + panel + off, n, room + stride);
-			t->p_mul(room, stride, 2, n, x + at * t->p_bytes, ldx, cols,
-				 y + (size_t)i * 32, (size_t)pairs * 32, at == 0);
+			if (!lies) {
+				t->p_expand[kind](w + off, n, room);
+				t->p_expand[kind](w + panel + off, n, room + stride);
+			}
+			t->p_mul(lies ? w + off : room, stride, 2, n, x + at * t->p_bytes, ldx,
+				 cols, y + (size_t)i * 32, (size_t)pairs * 32, at == 0);
 		}
 }
 
@@ -216,7 +220,7 @@ int main(int argc, char **argv)
 			name = optarg;
 			break;
 		case 's':
-			seconds = strtod(optarg, NULL);
+			seconds = seconds_arg(optarg);
 			break;
 		case 'f':
 			form = optarg;

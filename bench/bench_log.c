@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "count.h"
 #include "logw.h"
 #include "verify.h"
 
@@ -85,7 +86,8 @@ static void say_verify(const char *dir)
 
 int main(int argc, char **argv)
 {
-	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 9, group;
+	unsigned rounds = argc > 2 ? count_arg(argv[2], 1, 64) : 9;
+	unsigned group = argc > 3 ? count_arg(argv[3], 1, 100000) : 64;
 	char dir[512], path[600];
 	uint8_t pk[32], sk[64];
 	double a[64], b[64], q[64];
@@ -95,8 +97,7 @@ int main(int argc, char **argv)
 	uint64_t off = 0;
 	int fd;
 
-	group = argc > 3 ? (unsigned)atoi(argv[3]) : 64;
-	if (sodium_init() < 0 || rounds == 0 || rounds > 64 || group == 0)
+	if (sodium_init() < 0)
 		return 2;
 	snprintf(dir, sizeof(dir), "%.480s/sp-bench-XXXXXX", argc > 1 ? argv[1] : "/tmp");
 	if (mkdtemp(dir) == NULL)

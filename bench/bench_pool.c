@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 		else if (c == 'i')
 			items = count_arg(optarg, 1, 1000000);
 		else if (c == 's')
-			seconds = atof(optarg);
+			seconds = seconds_arg(optarg);
 		else
 			return 2;
 	}

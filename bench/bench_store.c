@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "count.h"
 #include "store_drv.h"
 
 static int cmp(const void *a, const void *b)
@@ -67,14 +68,15 @@ int main(int argc, char **argv)
 {
 	static struct drv d;
 	static uint64_t control[4096];
-	unsigned flight = argc > 1 ? (unsigned)atoi(argv[1]) : 64;
-	unsigned secs = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
+	unsigned flight, secs;
 	char dir[160], cmd[200];
 	struct drv_sums s;
 	uint64_t end, done, t;
 	size_t n = 0;
 
-	drv_main(argc, argv);
+	drv_main(argc, argv); /* first: the store process is this program with other arguments */
+	flight = argc > 1 ? count_arg(argv[1], 1, 4096) : 64;
+	secs = argc > 2 ? count_arg(argv[2], 1, 3600) : 5;
 	snprintf(dir, sizeof(dir), "./bench_store.%d", (int)getpid());
 	drv_realm(&d, dir);
 	drv_start(&d, false);

@@ -1,7 +1,7 @@
 # bench/
 EXTRA_DIST += bench/peer.py bench/peer/package.json bench/peer/peer.mjs
 noinst_PROGRAMS += bench/bench_engine
-bench_bench_engine_SOURCES = bench/bench_engine.c
+bench_bench_engine_SOURCES = bench/bench_engine.c bench/count.h
 bench_bench_engine_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include
 bench_bench_engine_LDADD = $(ENGINE_LIBS)
 noinst_PROGRAMS += bench/bench_mask
@@ -9,7 +9,7 @@ bench_bench_mask_SOURCES = bench/bench_mask.c bench/count.h
 bench_bench_mask_CPPFLAGS = $(AM_CPPFLAGS) $(Q_BASE) -iquote $(top_srcdir)/engine/include
 bench_bench_mask_LDADD = $(ENGINE_LIBS)
 noinst_PROGRAMS += bench/bench_attn
-bench_bench_attn_SOURCES = bench/bench_attn.c
+bench_bench_attn_SOURCES = bench/bench_attn.c bench/count.h
 bench_bench_attn_CPPFLAGS = $(AM_CPPFLAGS) $(Q_ENGINE) -iquote $(top_srcdir)/engine/include
 bench_bench_attn_LDADD = $(ENGINE_LIBS)
 noinst_PROGRAMS += bench/bench_kernels

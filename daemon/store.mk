@@ -52,6 +52,6 @@ tests_t_store_role_LDADD = $(STORE_TEST_LIBS) $(CMOCKA_LIBS)
 endif
 
 noinst_PROGRAMS += bench/bench_store
-bench_bench_store_SOURCES = bench/bench_store.c $(STORE_DRV)
+bench_bench_store_SOURCES = bench/bench_store.c bench/count.h $(STORE_DRV)
 bench_bench_store_CPPFLAGS = $(STORE_TEST_CPPFLAGS)
 bench_bench_store_LDADD = $(STORE_TEST_LIBS)
