@@ -14,7 +14,7 @@ AUDIT_LIBS = libaudit.a $(BASE_LIBS) $(JANSSON_LIBS)
 if HAVE_CMOCKA
 AUDIT_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(Q_AUDIT) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AUDIT_TEST_LIBS = $(AUDIT_LIBS) $(CMOCKA_LIBS)
-AUDIT_TESTS = tests/unit/t_tlog tests/unit/t_log tests/unit/t_verify \
+AUDIT_TESTS = tests/unit/t_tlog tests/unit/t_log tests/unit/t_verify tests/unit/t_verify_whole \
 	tests/unit/t_receipt tests/unit/t_log_cuts tests/unit/t_log_fault tests/unit/t_log_big
 check_PROGRAMS += $(AUDIT_TESTS)
 TESTS += $(AUDIT_TESTS)
@@ -24,9 +24,13 @@ tests_unit_t_tlog_LDADD = $(AUDIT_TEST_LIBS)
 tests_unit_t_log_SOURCES = tests/unit/t_log.c tests/unit/audit_fixture.h
 tests_unit_t_log_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
 tests_unit_t_log_LDADD = $(AUDIT_TEST_LIBS)
-tests_unit_t_verify_SOURCES = tests/unit/t_verify.c tests/unit/audit_fixture.h
+tests_unit_t_verify_SOURCES = tests/unit/t_verify.c tests/unit/verify_help.h tests/unit/audit_fixture.h
 tests_unit_t_verify_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
 tests_unit_t_verify_LDADD = $(AUDIT_TEST_LIBS)
+tests_unit_t_verify_whole_SOURCES = tests/unit/t_verify_whole.c tests/unit/verify_help.h \
+	tests/unit/audit_fixture.h
+tests_unit_t_verify_whole_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
+tests_unit_t_verify_whole_LDADD = $(AUDIT_TEST_LIBS)
 tests_unit_t_receipt_SOURCES = tests/unit/t_receipt.c tests/unit/audit_fixture.h
 tests_unit_t_receipt_CPPFLAGS = $(AUDIT_TEST_CPPFLAGS)
 tests_unit_t_receipt_LDADD = $(AUDIT_TEST_LIBS)
