@@ -192,13 +192,11 @@ static bool follow(struct mask *k, const int32_t *ids, uint32_t n)
 		rewind_to_start(k);
 	from = k->n_seen;
 	load(k);
-	while (k->n_seen < n) {
-		if (!seen_room(k))
-			return false;
+	while (k->n_seen < n && seen_room(k)) {
 		k->seen[k->n_seen] = ids[k->n_seen];
 		take(k, ids[k->n_seen++]);
 	}
-	if (from == n || store(k))
+	if (k->n_seen == n && (from == n || store(k)))
 		return true;
 	rewind_to_start(k); /* the next call begins again */
 	return false;
