@@ -28,7 +28,7 @@ enum job_kind { JOB_APPEND, JOB_GENERATE };
 struct job;
 struct evnode {
 	struct event ev;
-	struct evnode *next;
+	struct evnode *next, *next_of; /* in the queue; of the same sequence there */
 	enum { NODE_HEAP, NODE_IN_JOB } where;
 	struct job *last_of; /* the job goes when this node is recycled */
 };
@@ -39,7 +39,7 @@ struct job {
 	struct seq *seq;
 	struct job *next;	 /* of the sequence, in order */
 	struct job *bucket_next; /* lock */
-	struct job *cancel_next; /* lock */
+	struct job *cancel_next, **cancel_at; /* lock; at: what points to it */
 	bool cancelled;		 /* lock: stands in the cancel list */
 	/* append */
 	int32_t *ids;
@@ -90,7 +90,8 @@ struct seq {
 	uint32_t n_past, past_cap;
 	float *hidden; /* normed state of token len - 1, when hidden_ok */
 	bool hidden_ok;
-	uint32_t credit, events; /* events: waiting in the queue */
+	uint32_t credit;
+	struct evnode *events, *last_event; /* waiting in the queue, oldest first */
 	uint32_t take;		 /* rows it gets in the batch being built */
 	struct job *jobs, **jobs_end;
 };
@@ -171,7 +172,7 @@ void jobs_late(struct engine *e);			 /* and those whose deadline has passed */
 /* events.c */
 void event_push(struct engine *e, struct evnode *n);
 bool event_token(struct job *j, int32_t token, float logprob); /* false: no memory */
-void events_forget(struct engine *e, struct seq *s);	       /* those of a sequence that goes */
+void events_forget(struct seq *s);			       /* those of a sequence that goes */
 void events_open(struct engine *e);
 void events_close(struct engine *e);
 

@@ -20,7 +20,11 @@ static void append(struct evnode ***end, struct evnode *n)
 
 void event_push(struct engine *e, struct evnode *n)
 {
-	n->ev.seq->events++;
+	struct seq *s = n->ev.seq;
+
+	n->next_of = NULL;
+	*(s->events ? &s->last_event->next_of : &s->events) = n;
+	s->last_event = n;
 	append(&e->ev_end, n);
 }
 
@@ -53,23 +57,11 @@ static void recycle(struct evnode **first, struct evnode ***end)
 	*end = first;
 }
 
-void events_forget(struct engine *e, struct seq *s)
+void events_forget(struct seq *s)
 {
-	struct evnode **at = &e->ev_first;
-
-	while (s->events && *at) {
-		struct evnode *n = *at;
-
-		if (n->ev.seq != s) {
-			at = &n->next;
-			continue;
-		}
-		*at = n->next;
-		if (e->ev_end == &n->next)
-			e->ev_end = at;
-		append(&e->given_end, n); /* freed later: its job may hold rows still borrowed */
-		s->events--;
-	}
+	for (struct evnode *n = s->events; n; n = n->next_of)
+		n->ev.seq = NULL; /* passed over by the next poll, and freed by the one after it */
+	s->events = s->last_event = NULL;
 }
 
 void events_close(struct engine *e)
@@ -89,8 +81,10 @@ int engine_poll(struct engine *e, struct event *events, int cap)
 		e->ev_first = node->next;
 		if (!e->ev_first)
 			e->ev_end = &e->ev_first;
-		node->ev.seq->events--;
-		events[n++] = node->ev;
+		if (node->ev.seq) {
+			node->ev.seq->events = node->next_of;
+			events[n++] = node->ev;
+		}
 		append(&e->given_end, node);
 	}
 	return n;

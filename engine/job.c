@@ -76,10 +76,9 @@ static void hide(struct engine *e, struct job *j)
 	if (*at)
 		*at = j->bucket_next;
 	if (j->cancelled) {
-		for (at = &e->cancel_list; *at && *at != j;)
-			at = &(*at)->cancel_next;
-		if (*at)
-			*at = j->cancel_next;
+		*j->cancel_at = j->cancel_next;
+		if (j->cancel_next)
+			j->cancel_next->cancel_at = j->cancel_at;
 	}
 	pthread_mutex_unlock(&e->lock);
 }
@@ -208,6 +207,9 @@ void job_cancel(struct engine *e, job_id id)
 	if (j && !j->cancelled) {
 		j->cancelled = true;
 		j->cancel_next = e->cancel_list;
+		if (j->cancel_next)
+			j->cancel_next->cancel_at = &j->cancel_next;
+		j->cancel_at = &e->cancel_list;
 		e->cancel_list = j;
 		atomic_store(&e->cancel_seen, true);
 	}

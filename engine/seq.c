@@ -355,7 +355,7 @@ void seq_free(struct seq *s)
 	while (s->jobs)
 		job_discard(s->jobs);
 	batch_forget(s);
-	events_forget(e, s);
+	events_forget(s);
 	seq_prefix_end(s);
 	drop_pages(s);
 	if (s->prev)

@@ -215,6 +215,51 @@ static void a_cancel_without_room_to_take_a_token_back_says_so(void **st)
 	assert_int_equal(r.e->kv.used + r.e->kv.promised, 0);
 }
 
+/* Events that wait and cancels that were not seen yet go with their sequences, in whatever order.
+ */
+static void many_can_go_with_what_they_have_waiting(void **st)
+{
+	enum { MANY = 200 };
+	static const uint32_t step[] = {1, 199, 77, 63}; /* no divisors of MANY: each comes once */
+	struct seq *s[MANY];
+	job_id job[MANY];
+	struct event ev;
+
+	for (uint32_t way = 0; way < 16; way++) {
+		uint32_t told = 0, kept = 0;
+
+		for (uint32_t i = 0; i < MANY; i++) {
+			s[i] = seq_in(i % 16, 64);
+			job[i] = append(s[i], 10);
+		}
+		for (uint32_t i = 0; i < MANY; i++)
+			if (i % 5)
+				job_cancel(r.e, job[i * step[way / 4] % MANY]);
+		if (way % 2)
+			assert_int_equal(engine_step(r.e, 1), 1);
+		if (way % 4 == 3) /* some are told */
+			while (told < 50 && engine_poll(r.e, &ev, 1) == 1)
+				told += ev.end == GEN_CANCELLED;
+		for (uint32_t i = 0; i < MANY; i++)
+			if (i % 20) {
+				seq_free(s[i * step[way % 4] % MANY]);
+				s[i * step[way % 4] % MANY] = NULL;
+			}
+		while (engine_step(r.e, 0) > 0)
+			;
+		while (engine_poll(r.e, &ev, 1) == 1) {
+			for (uint32_t i = 0; i < MANY; i++)
+				kept += s[i] && ev.seq == s[i];
+			told++;
+		}
+		assert_true(kept <= MANY / 20 && (told < 50 ? told : told - 50) == kept);
+		for (uint32_t i = 0; i < MANY; i++)
+			seq_free(s[i]);
+		assert_int_equal(r.e->stats.jobs_active + r.e->n_groups, 0);
+		assert_null(r.e->cancel_list);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, open_rig, close_rig)
 
 int main(void)
@@ -224,6 +269,7 @@ int main(void)
 	    T(answers_go_on_where_no_batch_fits_beside_the_prompts),
 	    T(a_batch_that_rows_left_is_not_measured),
 	    T(a_cancel_without_room_to_take_a_token_back_says_so),
+	    T(many_can_go_with_what_they_have_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
