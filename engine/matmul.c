@@ -4,6 +4,7 @@
  * through its blocks of rows. Class D streams the packed panels once. */
 #include "matmul.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,12 @@
 #define X_BYTES (512u << 10)	/* of activations an item goes through again and again */
 #define MAX_ITEM_BLOCKS 8
 #define WIDE_FLOATS 8192 /* rows expanded for gemm: 32 KiB stay in the first-level cache */
+
+/* Items of one worker's stretch of memory, which others finish when they are through theirs. */
+struct mm_lane {
+	_Alignas(64) atomic_uint next;
+	unsigned end;
+};
 
 struct run {
 	const struct mm_space *s;
@@ -111,8 +118,9 @@ int mm_open(struct mm_space *s, const struct kernels *k, struct pool *pool, uint
 	    mul_u64(work, threads, &most) || add_u64(all, most, &all) || all > SIZE_MAX / 2)
 		return err_set(err, E_RANGE, "the model is too wide");
 	s->scratch = calloc(threads, sizeof(*s->scratch));
+	s->lanes = FAULT("mm.lanes") ? NULL : aligned_alloc(64, threads * sizeof(*s->lanes));
 	s->memory = FAULT("mm.alloc") ? NULL : aligned_alloc(64, line((size_t)all));
-	if (!s->scratch || !s->memory) {
+	if (!s->scratch || !s->lanes || !s->memory) {
 		mm_close(s);
 		return err_set(err, E_NOMEM, "matrix buffers");
 	}
@@ -128,6 +136,7 @@ int mm_open(struct mm_space *s, const struct kernels *k, struct pool *pool, uint
 void mm_close(struct mm_space *s)
 {
 	free(s->scratch);
+	free(s->lanes);
 	free(s->memory);
 	*s = (struct mm_space){0};
 }
@@ -377,6 +386,59 @@ static uint32_t k_block_of(const struct mm_space *s, unsigned cols)
 	return n < 256 ? 256 : (uint32_t)n & ~255u;
 }
 
+/* ---- class D alone: weights stream by once ----
+ * Each worker goes through a stretch of its own from front to back, so that what its kernel asked
+ * for ahead is what it reads next; small items keep the wait for the last one short. */
+
+static void lane(void *arg, unsigned own, unsigned worker)
+{
+	const struct run *r = arg;
+	unsigned lanes = pool_threads(r->s->pool), at;
+
+	for (unsigned i = 0; i < lanes; i++) {
+		struct mm_lane *l = &r->s->lanes[(own + i) % lanes];
+
+		while (atomic_load_explicit(&l->next, memory_order_relaxed) < l->end &&
+		       (at = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed)) < l->end)
+			item(arg, at, worker);
+	}
+}
+
+#define SWIGLU_PARTS 8u /* of a column, an item each */
+
+static void swiglu_item(void *arg, unsigned at, unsigned worker)
+{
+	const struct run *r = arg;
+	uint32_t rows = r->m->w[0]->rows, part = at % SWIGLU_PARTS;
+	size_t column = (size_t)(at / SWIGLU_PARTS) * rows;
+	size_t from = (uint64_t)rows * part / SWIGLU_PARTS & ~(size_t)15,
+	       to = part + 1 == SWIGLU_PARTS
+			? rows
+			: (uint64_t)rows * (part + 1) / SWIGLU_PARTS & ~(size_t)15;
+	float *gate = r->m->y[0] + column + from;
+
+	r->s->k->swiglu(gate, r->m->y[1] + column + from, gate, to - from);
+}
+
+static void stream(const struct mm_space *s, const struct mm *m)
+{
+	struct mm all = *m;
+	struct run r = {s, &all, 1, k_block_of(s, 0)}, whole = {s, m, 1, 0};
+	unsigned n = 0, lanes = pool_threads(s->pool);
+
+	all.swiglu = false;
+	for (unsigned i = 0; i < m->n_w; i++)
+		n += items(&r, m->w[i]);
+	for (unsigned i = 0; i < lanes; i++) {
+		atomic_store_explicit(&s->lanes[i].next, (uint64_t)n * i / lanes,
+				      memory_order_relaxed);
+		s->lanes[i].end = (uint64_t)n * (i + 1) / lanes;
+	}
+	pool_run(s->pool, lane, &r, lanes);
+	if (m->swiglu)
+		pool_run(s->pool, swiglu_item, &whole, m->cols * SWIGLU_PARTS);
+}
+
 void mm_run(const struct mm_space *s, const struct mm *m)
 {
 	struct run r = {s, m, 1, k_block_of(s, m->n_p)};
@@ -389,6 +451,10 @@ void mm_run(const struct mm_space *s, const struct mm *m)
 	else
 		for (unsigned c = 0; c < m->cols && !m->formed; c++)
 			mm_form_row(s, m, c);
+	if (m->n_p == 0) {
+		stream(s, m);
+		return;
+	}
 	for (unsigned i = 0; i < mats; i++)
 		n += items(&r, m->w[i]);
 	r.item_blocks = n / few < 1 ? 1 : n / few > MAX_ITEM_BLOCKS ? MAX_ITEM_BLOCKS : n / few;

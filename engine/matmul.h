@@ -23,6 +23,7 @@ struct mm_space {
 	unsigned char *p, *p_exact;  /* vectors p_stride() numbers apart */
 	struct dblock *d;	     /* vectors k / 32 blocks apart */
 	unsigned char **scratch;     /* per worker */
+	struct mm_lane *lanes;	     /* likewise */
 	uint32_t max_k;
 	unsigned max_cols;
 	void *memory;
