@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "engine.h"
+#include "raw.h"
 
 #define KV_TYPES (KV_Q8_0 + 1)
 #define KV_TOKENS 64 /* per page */

@@ -159,7 +159,7 @@ struct pv {
 INLINE void pv_tile(const enum kv_type type, const unsigned C, const unsigned W, struct pv a)
 {
 	const unsigned step = 8 * bytes_of(type);
-	__m256 acc[12], v[2];
+	RAW __m256 acc[12], v[2];
 
 #pragma GCC unroll 6
 	for (unsigned c = 0; c < C; c++)
@@ -225,7 +225,7 @@ INLINE void pv(const enum kv_type type, const void *v, unsigned dim, unsigned t0
 	       const uint8_t *ahead)
 {
 	const unsigned e = bytes_of(type);
-	float scale[KV_TOKENS];
+	RAW float scale[KV_TOKENS];
 
 	for (unsigned j = 0, n; j < dim; j += n) {
 		struct pv a = {.v = (const uint8_t *)v + (size_t)j * e,

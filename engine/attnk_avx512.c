@@ -80,7 +80,7 @@ INLINE void qk_tile(const enum kv_type type, const unsigned C, const uint8_t *k,
 		    const float *q, size_t ldq, float *s, size_t lds, const uint8_t *ahead)
 {
 	const unsigned row = KV_TOKENS * bytes_of(type);
-	__m512 acc[24], v[4], d[4];
+	RAW __m512 acc[24], v[4], d[4];
 
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < 4; i++)
@@ -150,8 +150,8 @@ INLINE void pv_tile(const enum kv_type type, const unsigned C, const unsigned W,
 		    __mmask16 m)
 {
 	const unsigned step = 16 * bytes_of(type);
-	float scale[2][KV_TOKENS];
-	__m512 acc[24], v[4];
+	RAW float scale[2][KV_TOKENS];
+	RAW __m512 acc[24], v[4];
 
 	if (type == KV_Q8_0)
 		for (unsigned i = 0; i < (W == 4 ? 8 : 4); i++)

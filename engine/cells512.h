@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "pack.h"
+#include "raw.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -127,7 +128,7 @@ INLINE void quads6(const uint8_t *nib, const uint8_t *hi, __m512i q[8])
 /* 16 x 16 words of 32 bits: r[i] word j becomes r[j] word i. */
 INLINE void transpose16(__m512i r[16])
 {
-	__m512i t[16];
+	RAW __m512i t[16];
 
 	/* within 128-bit lanes, four rows at a time: t[4a + j] lane l = column 4l + j of rows 4a.. */
 #pragma GCC unroll 4

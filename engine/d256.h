@@ -193,7 +193,7 @@ INLINE void d_one(const enum pack_kind kind, const uint8_t *g, uint32_t k, const
 {
 	const unsigned cells = pack_cells(kind);
 	__m256 acc[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-	__m256i w[8];
+	RAW __m256i w[8];
 
 	for (uint32_t at = 0; at < k; at += 32 * cells, g += pack_bytes(kind))
 		for (unsigned c = 0; c < cells; c++, x++) {
@@ -213,8 +213,8 @@ INLINE void d_mul(const enum pack_kind kind, const uint8_t *g, uint32_t k, const
 {
 	const unsigned cells = pack_cells(kind);
 	const struct dblock *x = xs;
-	__m256 acc[2 * D_COLS];
-	__m256i w[8];
+	RAW __m256 acc[2 * D_COLS];
+	RAW __m256i w[8];
 
 	if (cols == 1) {
 		d_one(kind, g, k, x, y);

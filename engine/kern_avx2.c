@@ -225,7 +225,7 @@ INLINE void tile(const unsigned R, const unsigned C, const float *w, size_t ldw,
 		 size_t ldx, unsigned k, float *y, size_t ldy)
 {
 	const __m256i tail = lanes(k & 7);
-	__m256 acc[12], v[3];
+	RAW __m256 acc[12], v[3];
 	unsigned i = 0;
 
 #pragma GCC unroll 12
@@ -403,7 +403,7 @@ static float exp_sum(float *s, unsigned n, float max)
 INLINE void weigh_block(const unsigned B, float *acc, __m256 scale, const float *p, unsigned n,
 			const float *v, size_t ldv)
 {
-	__m256 a[8];
+	RAW __m256 a[8];
 
 #pragma GCC unroll 8
 	for (unsigned b = 0; b < B; b++)

@@ -109,7 +109,7 @@ INLINE void part_16(const enum pack_kind kind, const unsigned C, const unsigned 
 		    const uint8_t *g, uint32_t n, const float *x, size_t ldx, struct sums16 *sums,
 		    const bool ask)
 {
-	__m256 s[2 * 4], w[4];
+	RAW __m256 s[2 * 4], w[4];
 
 #pragma GCC unroll 8
 	for (unsigned i = 0; i < 4 * C * H; i++)
@@ -142,7 +142,7 @@ INLINE void part_16(const enum pack_kind kind, const unsigned C, const unsigned 
 INLINE void mul_16(const enum pack_kind kind, const uint8_t *g, uint32_t k, const float *x,
 		   size_t ldx, unsigned cols, float *y, size_t ldy)
 {
-	struct sums16 sums[D_COLS];
+	RAW struct sums16 sums[D_COLS];
 
 	memset(sums, 0, cols * sizeof(*sums));
 	for (uint32_t i = 0; i < k; i += K16, x += K16, g += 32 * K16) {

@@ -269,7 +269,7 @@ static void round_cell(const float *w, uint8_t *out)
 
 KERN_P_EXPAND(avx2i_p_expand_f16)
 {
-	float w[512];
+	RAW float w[512];
 
 	for (uint32_t at = 0; at < k; at += 32) {
 		avx2_p_expand_f16(groups + (size_t)at / 32 * 1024, 32, w);
@@ -279,7 +279,7 @@ KERN_P_EXPAND(avx2i_p_expand_f16)
 
 KERN_P_EXPAND(avx2i_p_expand_bf16)
 {
-	float w[512];
+	RAW float w[512];
 
 	for (uint32_t at = 0; at < k; at += 32) {
 		avx2_p_expand_bf16(groups + (size_t)at / 32 * 1024, 32, w);
@@ -289,7 +289,7 @@ KERN_P_EXPAND(avx2i_p_expand_bf16)
 
 void avx2i_p_from_f32(const float *w, size_t ldw, unsigned n, uint32_t k, void *out)
 {
-	float cell[512];
+	RAW float cell[512];
 
 	for (uint32_t at = 0; at < k; at += 32) {
 		avx2_p_from_f32(w + at, ldw, n, 32, cell);

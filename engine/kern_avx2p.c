@@ -193,7 +193,7 @@ KERN_P_EXPAND(avx2_p_expand_bf16)
 /* Eight rows of eight numbers, turned; out: 16 floats per row of the result. */
 INLINE void turn8(const float *w, size_t ldw, float *out)
 {
-	__m256 r[8], t[8];
+	RAW __m256 r[8], t[8];
 
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++)
@@ -239,7 +239,7 @@ void avx2_p_from_f32(const float *w, size_t ldw, unsigned n, uint32_t k, void *o
 INLINE void mul_tile(const unsigned C, const float *w, uint32_t k, const float *x, size_t ldx,
 		     float *y, size_t ldy, bool first)
 {
-	__m256 acc[12];
+	RAW __m256 acc[12];
 	const float *x3 = x + 3 * ldx;
 
 #pragma GCC unroll 12

@@ -38,7 +38,7 @@ INLINE __mmask16 lanes(size_t n)
 INLINE void tile(const unsigned R, const unsigned C, const float *w, size_t ldw, const float *x,
 		 size_t ldx, unsigned k, float *y, size_t ldy)
 {
-	__m512 acc[24], v[6];
+	RAW __m512 acc[24], v[6];
 
 #pragma GCC unroll 24
 	for (unsigned j = 0; j < R * C; j++)

@@ -50,7 +50,7 @@ INLINE void half_cell(const enum form f, const int off, const unsigned N, const 
 		      const struct cell *w, const struct dblock *x, size_t ldx, __m512 *a)
 {
 	const unsigned step = f == HALVES ? 4 : 8;
-	__m512i sum[4];
+	RAW __m512i sum[4];
 
 #pragma GCC unroll 4
 	for (unsigned c = 0; c < N; c++) {
@@ -73,7 +73,7 @@ INLINE void half_cell(const enum form f, const int off, const unsigned N, const 
 INLINE void columns(const enum form f, const int off, const unsigned N, const struct cell *w,
 		    const struct dblock *x, size_t ldx, float *acc)
 {
-	__m512 a[4];
+	RAW __m512 a[4];
 
 #pragma GCC unroll 4
 	for (unsigned c = 0; c < N; c++)
@@ -153,8 +153,8 @@ INLINE void panel_columns(const enum pack_kind kind, const enum form f, const in
 			  const unsigned cols, float *y, size_t ldy)
 {
 	const unsigned cells = kind == PACK_Q4_0 || kind == PACK_Q8_0 ? 1 : 8;
-	float acc[D_COLS * PACK_ROWS];
-	struct cell w;
+	RAW float acc[D_COLS * PACK_ROWS];
+	RAW struct cell w;
 
 	for (unsigned c = 0; c < cols; c++)
 		_mm512_storeu_ps(acc + (size_t)16 * c, _mm512_setzero_ps());
@@ -206,7 +206,7 @@ INLINE __m512 pair_rows(const bool f16, const uint8_t *p, unsigned h)
 INLINE void float_columns(const bool f16, const unsigned N, const uint8_t *p, uint32_t n,
 			  const float *x, size_t ldx, __m512 (*acc)[2][2], bool first)
 {
-	__m512 a[4][2][2];
+	RAW __m512 a[4][2][2];
 
 #pragma GCC unroll 16
 	for (unsigned i = 0; i < 4 * N; i++)
@@ -240,7 +240,7 @@ INLINE __m512 four_sums(__m512 acc[2][2])
 	    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 	const __m512i odd =
 	    _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-	__m512 s[2];
+	RAW __m512 s[2];
 
 	for (int j = 0; j < 2; j++)
 		s[j] = _mm512_add_ps(_mm512_permutex2var_ps(acc[j][0], even, acc[j][1]),
@@ -252,7 +252,7 @@ INLINE __m512 four_sums(__m512 acc[2][2])
 INLINE void float_panel(const bool f16, const uint8_t *p, uint32_t k, const float *x, size_t ldx,
 			unsigned cols, float *y, size_t ldy)
 {
-	__m512 acc[D_COLS][2][2];
+	RAW __m512 acc[D_COLS][2][2];
 
 	for (unsigned c = 0; c < cols; c++)
 		acc[c][0][0] = acc[c][0][1] = acc[c][1][0] = acc[c][1][1] = _mm512_setzero_ps();

@@ -46,7 +46,7 @@ void p512_q4_0(const uint8_t *p, uint32_t k, void *to)
 
 	for (uint32_t i = 0; i < k; i += PACK_K, p += CELL_Q4_0, out += 512) {
 		__m512 d = halves(p);
-		__m512i q[8];
+		RAW __m512i q[8];
 
 		soon(p, CELL_Q4_0);
 		quads4(p + 32, q);
@@ -60,7 +60,7 @@ void p512_q8_0(const uint8_t *p, uint32_t k, void *to)
 
 	for (uint32_t i = 0; i < k; i += PACK_K, p += CELL_Q8_0, out += 512) {
 		__m512 d = halves(p);
-		__m512i q[8];
+		RAW __m512i q[8];
 
 		soon(p, CELL_Q8_0);
 		quads8(p + 32, q);
@@ -83,7 +83,7 @@ void p512_q4_k(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p), dmin = halves(p + 32);
 
 		for (unsigned c = 0; c < 8; c++, out += 512) {
-			__m512i q[8];
+			RAW __m512i q[8];
 
 			soon(p + (size_t)CELL_Q4_K * c, CELL_Q4_K);
 			quads4(p + K_NIB + 256 * c, q);
@@ -100,7 +100,7 @@ void p512_q5_k(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p), dmin = halves(p + 32);
 
 		for (unsigned c = 0; c < 8; c++, out += 512) {
-			__m512i q[8];
+			RAW __m512i q[8];
 
 			soon(p + (size_t)CELL_Q5_K * c, CELL_Q5_K);
 			quads5(p + K_NIB + 256 * c, p + Q5_HI + 64 * c, q);
@@ -117,7 +117,7 @@ void p512_q6_k(const uint8_t *p, uint32_t k, void *to)
 		__m512 d = halves(p);
 
 		for (unsigned c = 0; c < 8; c++, out += 512) {
-			__m512i q[8];
+			RAW __m512i q[8];
 
 			soon(p + (size_t)CELL_Q6_K * c, CELL_Q6_K);
 			quads6(p + Q6_NIB + 256 * c, p + Q6_HI + 128 * c, q);
@@ -178,7 +178,7 @@ void p512_from_f32(const float *w, size_t ldw, unsigned n, uint32_t k, void *to)
 	float *out = to;
 
 	for (uint32_t i = 0; i < k; i += 16, out += 256) {
-		__m512i v[16];
+		RAW __m512i v[16];
 
 		for (unsigned r = 0; r < PACK_ROWS; r++)
 			v[r] = r < n ? ld512(w + r * ldw + i) : _mm512_setzero_si512();

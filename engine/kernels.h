@@ -18,6 +18,7 @@
 
 #include "gtype.h"
 #include "pack.h"
+#include "raw.h"
 
 struct attn_kernels;
 
