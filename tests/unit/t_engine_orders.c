@@ -333,7 +333,7 @@ static void a_full_memory_is_not_tried_at_every_step(void **s)
 	}
 	assert_true(r->g->n_queued >= 3);
 	fault_arm("engine.admit", 1000000, false, 0);
-	for (int i = 0; i < 10000 && quiet < 100; i++) {
+	for (int i = 0; i < 10000 && quiet < 20; i++) {
 		uint64_t had = kv_reserved();
 		unsigned waited = r->g->n_queued, tries = fault_seen();
 
@@ -343,7 +343,7 @@ static void a_full_memory_is_not_tried_at_every_step(void **s)
 		assert_int_equal(fault_seen(), tries);
 		quiet++;
 	}
-	assert_int_equal(quiet, 100);
+	assert_int_equal(quiet, 20);
 	seen = fault_seen();
 	rig_turns(r, 11, ENG_FULL_MS / 10);
 	assert_true(fault_seen() > seen);
