@@ -86,7 +86,7 @@ class Bridge:
 
     def close(self):
         self.p.stdin.close()
-        self.p.wait(10)
+        self.p.wait(60)
         os.unlink(self.socket)
 
 
@@ -135,5 +135,5 @@ class Liar:
     def close(self):
         self.s.shutdown(socket.SHUT_RDWR)
         self.s.close()
-        self.t.join(5)
+        self.t.join(60)
         os.unlink(self.at)

@@ -466,7 +466,7 @@ def a_fifo_is_refused_and_never_waited_for():
                        (1, ("model", "import", f, "--sha256", "0" * 64, "--to", path("empty"))),
                        (3, ("receipt", "check", f, "--vkey", f)), (3, ("audit", "verify", path("empty"), "--since", f)),
                        (3, ("audit", "verify", path("empty"), "--vkey", f))):
-        r = sp(*args, code=want, timeout=10)
+        r = sp(*args, code=want, timeout=60)
         need("not a regular file" in r.stderr, "%s: %s" % (args, r.stderr))
 
 
