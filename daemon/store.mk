@@ -44,11 +44,14 @@ tests_cut_store_CPPFLAGS = $(STORE_TEST_CPPFLAGS)
 tests_cut_store_LDADD = $(STORE_TEST_LIBS)
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/t_store_role
-TESTS += tests/t_store_role
-tests_t_store_role_SOURCES = tests/t_store_role.c $(STORE_DRV)
+check_PROGRAMS += tests/t_store_role tests/t_store_stop
+TESTS += tests/t_store_role tests/t_store_stop
+tests_t_store_role_SOURCES = tests/t_store_role.c tests/store_rig.h $(STORE_DRV)
 tests_t_store_role_CPPFLAGS = $(STORE_TEST_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_t_store_role_LDADD = $(STORE_TEST_LIBS) $(CMOCKA_LIBS)
+tests_t_store_stop_SOURCES = tests/t_store_stop.c tests/store_rig.h $(STORE_DRV)
+tests_t_store_stop_CPPFLAGS = $(STORE_TEST_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_t_store_stop_LDADD = $(STORE_TEST_LIBS) $(CMOCKA_LIBS)
 endif
 
 noinst_PROGRAMS += bench/bench_store
