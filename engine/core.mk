@@ -1,5 +1,5 @@
 # kernels, forward pass, KV cache, scheduler, sampler
-ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/raw.h engine/pack.h engine/pack.c \
+ENGINE_CORE_SOURCES = engine/include/tools.h engine/kernels.h engine/raw.h engine/ahead.h engine/pack.h engine/pack.c \
 	engine/blocks.h engine/kern_port.h engine/kern_pack_portable.c engine/kern.c \
 	engine/kern_portable.c engine/kern_avx2.c engine/kern_avx2.h engine/d256.h \
 	engine/kern_avx2d.c engine/kern_avx2p.c engine/kern_avx2i.c engine/kern_avx2vnni.c \

@@ -5,21 +5,9 @@
  * Bytes of Q8_0 are split into sign and magnitude there. All sums are exact either way. */
 #include <immintrin.h>
 
+#include "ahead.h"
 #include "blocks.h"
 #include "kern_avx2.h"
-
-#define D_AHEAD 8192 /* bytes; see kern_avx512d.c */
-
-/* Asks for the memory D_AHEAD bytes behind cell c's, cell after cell: weights are read once, too fast
- * and in too many strands for what the processor guesses by itself. */
-INLINE void fetch(const enum pack_kind kind, const uint8_t *g, unsigned c)
-{
-	const size_t bytes = pack_bytes(kind) / pack_cells(kind);
-
-	g += D_AHEAD + bytes * c;
-	for (size_t i = 0; i < bytes; i += 64)
-		_mm_prefetch((const char *)g + i, _MM_HINT_NTA);
-}
 
 /* Eight quads of 8 rows (half h of the panel) of cell c. Offsets stay in, but for Q8_0 without
  * D256_VNNI, which becomes signed. */
@@ -192,12 +180,13 @@ INLINE void d_one(const enum pack_kind kind, const uint8_t *g, uint32_t k, const
 		  float *y)
 {
 	const unsigned cells = pack_cells(kind);
+	const size_t bytes = pack_bytes(kind) / cells; /* of a cell */
 	__m256 acc[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
 	RAW __m256i w[8];
 
 	for (uint32_t at = 0; at < k; at += 32 * cells, g += pack_bytes(kind))
 		for (unsigned c = 0; c < cells; c++, x++) {
-			fetch(kind, g, c);
+			fetch(kind, false, g + bytes * c, bytes);
 #pragma GCC unroll 2
 			for (unsigned h = 0; h < 2; h++) {
 				cell_quads(kind, g, c, h, w);
@@ -212,6 +201,7 @@ INLINE void d_mul(const enum pack_kind kind, const uint8_t *g, uint32_t k, const
 		  size_t ldx, unsigned cols, float *y, size_t ldy)
 {
 	const unsigned cells = pack_cells(kind);
+	const size_t bytes = pack_bytes(kind) / cells; /* of a cell */
 	const struct dblock *x = xs;
 	RAW __m256 acc[2 * D_COLS];
 	RAW __m256i w[8];
@@ -224,7 +214,7 @@ INLINE void d_mul(const enum pack_kind kind, const uint8_t *g, uint32_t k, const
 		acc[i] = _mm256_setzero_ps();
 	for (uint32_t at = 0; at < k; at += 32 * cells, g += pack_bytes(kind))
 		for (unsigned c = 0; c < cells; c++, x++) {
-			fetch(kind, g, c);
+			fetch(kind, false, g + bytes * c, bytes);
 			for (unsigned h = 0; h < 2; h++) {
 				struct scales8 s = cell_scales(kind, g, c, h);
 

@@ -115,10 +115,8 @@ INLINE void part_16(const enum pack_kind kind, const unsigned C, const unsigned 
 	for (unsigned i = 0; i < 4 * C * H; i++)
 		s[i] = sums[i / (4 * H)].s[h + i / 4 % H][i % 4];
 	for (uint32_t at = 0; at < n; at += 4, g += 128) {
-		if (ask) {
-			_mm_prefetch((const char *)g + D_AHEAD, _MM_HINT_NTA);
-			_mm_prefetch((const char *)g + D_AHEAD + 64, _MM_HINT_NTA);
-		}
+		if (ask)
+			fetch(kind, false, g, 128);
 #pragma GCC unroll 2
 		for (unsigned j = 0; j < H; j++) {
 			pair8(kind, g + 32 * (h + j), &w[0], &w[1]);

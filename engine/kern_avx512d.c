@@ -12,18 +12,8 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #endif
+#include "ahead.h"
 #include "cells512.h"
-
-/* Bytes: how far the weights are asked for before they are used. That far, because one core has to
- * keep as many lines under way as it can; beyond the end of a panel the next one begins. They are
- * used once, so they need no place in the outer caches. */
-#define AHEAD 8192
-
-INLINE void fetch(const uint8_t *p, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i += 64)
-		_mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_NTA);
-}
 
 /* sum[c] += quads from..to - 1 of the cell times N columns' activations. */
 INLINE void dots(const unsigned N, const __m512i q[8], const unsigned from, const unsigned to,
@@ -116,32 +106,33 @@ INLINE size_t group_bytes(const enum pack_kind kind)
 	}
 }
 
-/* Cell c of the group at p. */
-INLINE void unpack(const enum pack_kind kind, const uint8_t *p, unsigned c, struct cell *w)
+/* Cell c of the group at p; `one` column will use it. */
+INLINE void unpack(const enum pack_kind kind, const bool one, const uint8_t *p, unsigned c,
+		   struct cell *w)
 {
 	switch (kind) {
 	case PACK_Q4_0:
-		fetch(p, CELL_Q4_0);
+		fetch(kind, one, p, CELL_Q4_0);
 		w->s[0] = halves(p);
 		quads4(p + 32, w->q);
 		return;
 	case PACK_Q8_0:
-		fetch(p, CELL_Q8_0);
+		fetch(kind, one, p, CELL_Q8_0);
 		w->s[0] = halves(p);
 		quads8(p + 32, w->q);
 		return;
 	case PACK_Q6_K:
-		fetch(p + (size_t)CELL_Q6_K * c, CELL_Q6_K);
+		fetch(kind, one, p + (size_t)CELL_Q6_K * c, CELL_Q6_K);
 		w->s[0] = _mm512_mul_ps(halves(p), i8_rows(p + Q6_SC + 32 * c));
 		w->s[1] = _mm512_mul_ps(halves(p), i8_rows(p + Q6_SC + 32 * c + 16));
 		quads6(p + Q6_NIB + 256 * c, p + Q6_HI + 128 * c, w->q);
 		return;
 	case PACK_Q5_K:
-		fetch(p + (size_t)CELL_Q5_K * c, CELL_Q5_K);
+		fetch(kind, one, p + (size_t)CELL_Q5_K * c, CELL_Q5_K);
 		quads5(p + K_NIB + 256 * c, p + Q5_HI + 64 * c, w->q);
 		break;
 	default:
-		fetch(p + (size_t)CELL_Q4_K * c, CELL_Q4_K);
+		fetch(kind, one, p + (size_t)CELL_Q4_K * c, CELL_Q4_K);
 		quads4(p + K_NIB + 256 * c, w->q);
 	}
 	w->s[0] = _mm512_mul_ps(halves(p), u8_rows(p + K_SC + 16 * c));
@@ -160,7 +151,7 @@ INLINE void panel_columns(const enum pack_kind kind, const enum form f, const in
 		_mm512_storeu_ps(acc + (size_t)16 * c, _mm512_setzero_ps());
 	for (uint32_t i = 0; i < k; i += cells * PACK_K, p += group_bytes(kind))
 		for (unsigned c = 0; c < cells; c++, x++) {
-			unpack(kind, p, c, &w);
+			unpack(kind, cols == 1, p, c, &w);
 			cell_columns(f, off, &w, x, ldx, cols, acc);
 		}
 	for (unsigned c = 0; c < cols; c++)
@@ -204,7 +195,8 @@ INLINE __m512 pair_rows(const bool f16, const uint8_t *p, unsigned h)
 /* `n` k (a multiple of 4) of N columns, the first ones ask for the weights ahead; acc[c][k mod 4 /
  * 2][half of the rows]. */
 INLINE void float_columns(const bool f16, const unsigned N, const uint8_t *p, uint32_t n,
-			  const float *x, size_t ldx, __m512 (*acc)[2][2], bool first)
+			  const float *x, size_t ldx, __m512 (*acc)[2][2], bool first,
+			  const bool one)
 {
 	RAW __m512 a[4][2][2];
 
@@ -213,7 +205,7 @@ INLINE void float_columns(const bool f16, const unsigned N, const uint8_t *p, ui
 		a[i / 4][i / 2 % 2][i % 2] = acc[i / 4][i / 2 % 2][i % 2];
 	for (uint32_t k = 0; k < n; k += 4, p += 128) {
 		if (first)
-			fetch(p, 128);
+			fetch(PACK_BF16, one, p, 128);
 #pragma GCC unroll 2
 		for (unsigned j = 0; j < 2; j++) {
 			__m512 w0 = pair_rows(f16, p + 64 * j, 0),
@@ -250,8 +242,9 @@ INLINE __m512 four_sums(__m512 acc[2][2])
 
 /* 256 k at a time, so that their weights stay in the first-level cache for all columns. */
 INLINE void float_panel(const bool f16, const uint8_t *p, uint32_t k, const float *x, size_t ldx,
-			unsigned cols, float *y, size_t ldy)
+			const unsigned cols, float *y, size_t ldy)
 {
+	const bool one = __builtin_constant_p(cols) && cols == 1;
 	RAW __m512 acc[D_COLS][2][2];
 
 	for (unsigned c = 0; c < cols; c++)
@@ -262,13 +255,13 @@ INLINE void float_panel(const bool f16, const uint8_t *p, uint32_t k, const floa
 
 		for (; c + 4 <= cols; c += 4)
 			float_columns(f16, 4, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c,
-				      c == 0);
+				      c == 0, one);
 		for (; c + 2 <= cols; c += 2)
 			float_columns(f16, 2, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c,
-				      c == 0);
+				      c == 0, one);
 		for (; c < cols; c++)
 			float_columns(f16, 1, p + (size_t)i * 32, n, x + c * ldx + i, ldx, acc + c,
-				      c == 0);
+				      c == 0, one);
 	}
 	for (unsigned c = 0; c < cols; c++)
 		_mm512_storeu_ps(y + c * ldy, four_sums(acc[c]));
@@ -277,13 +270,19 @@ INLINE void float_panel(const bool f16, const uint8_t *p, uint32_t k, const floa
 void d512_f16(const uint8_t *panel, uint32_t k, const void *x, size_t ldx, unsigned cols, float *y,
 	      size_t ldy)
 {
-	float_panel(true, panel, k, x, ldx, cols, y, ldy);
+	if (cols == 1)
+		float_panel(true, panel, k, x, ldx, 1, y, ldy);
+	else
+		float_panel(true, panel, k, x, ldx, cols, y, ldy);
 }
 
 void d512_bf16(const uint8_t *panel, uint32_t k, const void *x, size_t ldx, unsigned cols, float *y,
 	       size_t ldy)
 {
-	float_panel(false, panel, k, x, ldx, cols, y, ldy);
+	if (cols == 1)
+		float_panel(false, panel, k, x, ldx, 1, y, ldy);
+	else
+		float_panel(false, panel, k, x, ldx, cols, y, ldy);
 }
 #ifdef __clang__
 #pragma clang attribute pop
