@@ -119,11 +119,11 @@ static void beats_go_on_and_say_when_there_is_no_engine(void **st)
 	drv_poll(&d, 0); /* nothing of before is left to be read */
 	b0 = d.beats;
 	s0 = d.states;
-	while ((d.beats < b0 + 4 || d.states < s0 + 4) && clock_mono_ms() < t0 + DRV_PATIENCE_MS)
+	while ((d.beats < b0 + 8 || d.states < s0 + 8) && clock_mono_ms() < t0 + DRV_PATIENCE_MS)
 		drv_poll(&d, 5);
 	t0 = clock_mono_ms() - t0; /* four in a second; one more may come at once with news */
-	assert_in_range(d.beats - b0, 4, t0 / 250 + 3);
-	assert_in_range(d.states - s0, 4, t0 / 250 + 3);
+	assert_in_range(d.beats - b0, 8, t0 / 250 + 3);
+	assert_in_range(d.states - s0, 8, t0 / 250 + 3);
 	d.hold_outcomes = 1;
 	while (!gone) {
 		struct req *r = drv_request(&d);
