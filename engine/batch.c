@@ -1,8 +1,8 @@
 /* batch.c - the batches in flight. While there is work for guards any other one rests where it is,
  * between two fractions of a layer or two groups of output rows, its activations in buffers of its
- * own; so it goes on as if nothing had been. A batch of prompts rests likewise for answers, each
- * time it has been computed for TURN_NS: so prompts go through in large pieces, which cost less a
- * row, and no answer waits for the end of one. */
+ * own; so it goes on as if nothing had been. A batch of prompts, or of guards that scan prompts,
+ * rests likewise for answers, each time it has been computed for TURN_NS: so prompts go through in
+ * large pieces, which cost less a row, and no answer waits for the end of one. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,30 +45,62 @@ bool batch_runnable(const struct engine *e)
 	       e->urgent.stage != BATCH_NONE || e->n_ready > 0 || e->n_masks > 0;
 }
 
+/* Answers are owed rows by the prompts and scans that were computed. */
+static bool answers_due(const struct engine *e)
+{
+	bool between = e->batch.stage == BATCH_NONE && e->urgent.stage == BATCH_NONE;
+
+	return e->turn_ns >= (between && e->chunk ? 1 : e->turn);
+}
+
+static bool answers_run(const struct engine *e)
+{
+	return e->talk.stage != BATCH_NONE || (e->batch.stage != BATCH_NONE && e->batch.gens);
+}
+
+static bool scans(const struct engine *e)
+{
+	return e->urgent.stage != BATCH_NONE || batch_waits(e, PRIO_SCAN);
+}
+
+/* A check of an answer waits for the batch of guards in flight alone. A scan lets the answers under
+ * way have their pass over the weights first, and then each time they are due. */
 struct batch *batch_guards(struct engine *e)
 {
-	bool any = e->urgent.stage != BATCH_NONE || batch_build(e, &e->urgent);
+	bool flies = e->urgent.stage != BATCH_NONE;
 
-	return any ? &e->urgent : NULL;
+	if (!(flies && !e->urgent.scan) && !batch_waits(e, PRIO_GUARD)) {
+		if (!scans(e) || answers_run(e) || answers_due(e))
+			return NULL;
+	}
+	return flies || batch_build(e, &e->urgent) ? &e->urgent : NULL;
 }
 
 bool batch_talk_due(const struct engine *e)
 {
-	return e->talk.stage == BATCH_NONE &&
-	       (e->batch.stage == BATCH_NONE || (e->batch.prompt_rows && e->turn_ns >= e->turn));
+	if (e->talk.stage != BATCH_NONE)
+		return false;
+	if (scans(e))
+		return !answers_run(e) && answers_due(e);
+	return e->batch.stage == BATCH_NONE || (e->batch.prompt_rows && e->turn_ns >= e->turn);
 }
 
 struct batch *batch_next(struct engine *e)
 {
+	bool scan = scans(e);
+	struct batch *b;
+
 	if (e->talk.stage != BATCH_NONE)
 		return &e->talk;
-	if (e->batch.stage != BATCH_NONE && batch_talk_due(e)) {
+	if ((e->batch.stage != BATCH_NONE || scan) && batch_talk_due(e)) {
 		if (batch_build(e, &e->talk))
 			return &e->talk;
 		/* nobody talks: so long again, and masks that were not ready have a share */
 		e->turn_ns = 0;
 		masks_share(e);
 	}
+	if (scan && (b = batch_guards(e)))
+		return b;
 	if (e->batch.stage != BATCH_NONE || batch_build(e, &e->batch))
 		return &e->batch;
 	return NULL;
@@ -130,7 +162,7 @@ void batch_advance(struct engine *e, struct batch *b)
 	}
 	from = clock_mono_ns() - from;
 	b->spent_ns += from;
-	if (b == &e->batch && b->prompt_rows)
+	if (b->scan || (b == &e->batch && b->prompt_rows))
 		e->turn_ns += from;
 	if (b->stage == BATCH_HEADS && b->head == b->n_heads)
 		batch_end(e, b);

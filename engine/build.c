@@ -1,15 +1,27 @@
-/* build.c - what goes into a batch. Guards have batches of their own, before all others. Any other
+/* build.c - what goes into a batch. Guards have batches of their own, before all others; those that
+ * scan prompts take turns with answers (batch.c). Any other
  * holds a row for each generation that can go on, or as many prompt rows as take CHUNK_NS, in turn:
  * prompts are computed for TURN_NS, then the generations have a row each. */
 #include <stdlib.h>
 
 #include "engine_priv.h"
 
-enum kind { OF_GUARDS, OF_GENS, OF_PROMPTS };
+enum kind { OF_GUARDS, OF_SCANS, OF_GENS, OF_PROMPTS };
+
+/* The lanes of a kind. */
+static unsigned first_lane(enum kind kind)
+{
+	return kind == OF_GUARDS ? PRIO_GUARD : kind == OF_SCANS ? PRIO_SCAN : PRIO_NORMAL;
+}
+
+static unsigned last_lane(enum kind kind)
+{
+	return kind == OF_GUARDS ? PRIO_GUARD : kind == OF_SCANS ? PRIO_SCAN : PRIO_LOW;
+}
 
 static bool has(const struct lane *l, enum kind kind)
 {
-	if (kind == OF_GUARDS)
+	if (kind == OF_GUARDS || kind == OF_SCANS)
 		return l->ready > 0;
 	if (kind == OF_GENS)
 		return !link_alone(&l->gens);
@@ -19,10 +31,7 @@ static bool has(const struct lane *l, enum kind kind)
 /* The model that goes next: highest priority waiting, then the one longest not served. */
 static struct model *pick_model(const struct engine *e, enum kind kind)
 {
-	unsigned from = kind == OF_GUARDS ? PRIO_GUARD : PRIO_NORMAL;
-	unsigned to = kind == OF_GUARDS ? PRIO_GUARD : PRIO_LOW;
-
-	for (unsigned prio = from; prio <= to; prio++) {
+	for (unsigned prio = first_lane(kind); prio <= last_lane(kind); prio++) {
 		struct model *best = NULL;
 
 		for (struct model *m = e->models; m; m = m->next)
@@ -48,7 +57,7 @@ static bool buffers(struct engine *e, struct batch *b, struct model *m)
 	b->m = m;
 	b->fwd = &m->fwd;
 	b->hidden = m->hidden;
-	if (!in_use(&e->batch, m) && !in_use(&e->talk, m))
+	if (!in_use(&e->batch, m) && !in_use(&e->talk, m) && !in_use(&e->urgent, m))
 		return true;
 	if (!s->hidden) {
 		if (s->failed == e->batches)
@@ -181,8 +190,7 @@ static void add_gens(struct batch *b, uint32_t n, enum seq_role role)
 
 static void fill(struct engine *e, struct batch *b, enum kind kind)
 {
-	unsigned from = kind == OF_GUARDS ? PRIO_GUARD : PRIO_NORMAL;
-	unsigned to = kind == OF_GUARDS ? PRIO_GUARD : PRIO_LOW;
+	unsigned from = first_lane(kind), to = last_lane(kind);
 	struct lane *l = b->m->lanes;
 	uint32_t gens = 0, most = kind == OF_PROMPTS ? 0 : most_gens(e, b), rows, n;
 
@@ -210,10 +218,15 @@ static enum kind kind_of(const struct engine *e, const struct batch *b)
 	bool due = e->owed || e->turn_ns >= (e->chunk ? 1 : e->turn);
 
 	if (b == &e->urgent)
-		return OF_GUARDS;
+		return pick_model(e, OF_GUARDS) ? OF_GUARDS : OF_SCANS;
 	if (b == &e->talk || due || !pick_model(e, OF_PROMPTS))
 		return OF_GENS;
 	return OF_PROMPTS;
+}
+
+bool batch_waits(const struct engine *e, enum seq_priority of)
+{
+	return pick_model(e, of == PRIO_GUARD ? OF_GUARDS : OF_SCANS) != NULL;
 }
 
 bool batch_build(struct engine *e, struct batch *b)
@@ -238,12 +251,15 @@ bool batch_build(struct engine *e, struct batch *b)
 		b->rows = b->n_parts = b->n_heads = b->head = 0;
 		b->spent_ns = 0;
 		b->thin = b->thinned = false;
+		b->scan = kind == OF_SCANS;
 		fill(e, b, kind);
 	} while (b->n_parts == 0);
 	if (b != &e->urgent)
 		masks_share(e);
-	if (b != &e->batch && (e->batch.stage != BATCH_NONE || e->talk.stage != BATCH_NONE))
-		e->stats.preempted++;
+	if ((b != &e->batch && e->batch.stage != BATCH_NONE) ||
+	    (b != &e->talk && e->talk.stage != BATCH_NONE) ||
+	    (b != &e->urgent && e->urgent.stage != BATCH_NONE))
+		e->stats.preempted++; /* another one rests */
 	b->n_live = b->n_parts;
 	b->stage = BATCH_LAYERS;
 	fwd_begin(b->fwd, b->rows);

@@ -122,6 +122,7 @@ struct batch {
 	uint32_t n_parts, n_live, n_heads, head;
 	bool thin; /* some parts' rows must go before the next fraction */
 	bool thinned; /* some have gone */
+	bool scan;    /* of guards that take turns with answers */
 	uint32_t rows, prompt_rows, gens; /* at its start */
 	uint64_t spent_ns; /* computing */
 };
@@ -141,7 +142,7 @@ struct engine {
 	struct batch batch;    /* the one in flight */
 	struct batch talk;     /* answers' rows, while a long one of prompts rests */
 	struct batch urgent;   /* the guards' in flight: while it lasts the others rest */
-	uint64_t turn_ns;      /* prompts were computed since answers had their rows */
+	uint64_t turn_ns;      /* prompts and scans were computed since answers had their rows */
 	uint64_t turn;	       /* TURN_NS (tests set it, to 1 at least) */
 	bool owed;	       /* answers were due, and there was no memory for a batch of theirs */
 	uint64_t next_job, batches, turns, visits; /* batches: those that are no guards' */
@@ -179,7 +180,7 @@ void events_close(struct engine *e);
 /* batch.c: the batches in flight */
 int batch_open(struct engine *e, struct err *err);
 void batch_close(struct engine *e);
-struct batch *batch_guards(struct engine *e); /* goes on before anything else; NULL: there is none */
+struct batch *batch_guards(struct engine *e); /* goes on before anything else; NULL: none now */
 bool batch_talk_due(const struct engine *e);  /* rows of answers may be next, or their masks */
 struct batch *batch_next(struct engine *e);   /* else the one that goes on now; NULL: nothing can */
 /* A fraction of a layer, or a group of output rows. */
@@ -191,6 +192,7 @@ bool batch_runnable(const struct engine *e);
 
 /* build.c: what goes into a batch */
 bool batch_build(struct engine *e, struct batch *b); /* false: nothing can run */
+bool batch_waits(const struct engine *e, enum seq_priority of); /* somebody, for a batch */
 void batch_measure(struct batch *b);		     /* after its end: how long rows take */
 /* Its rows are of class D: what was drawn; prompts and guards are of class P (pack.h). */
 bool batch_sampled(const struct job *j);

@@ -17,7 +17,7 @@
 
 #define FAIR_ROWS 512
 #define AGING 4
-#define LANES 3 /* enum seq_priority */
+#define LANES 4 /* enum seq_priority */
 
 struct engine;
 struct seq;

@@ -158,7 +158,7 @@ static int start_prefix(struct guard *g, enum guard_role role, struct err *err)
 	const struct guard_text *t = &g->text[role];
 	struct prefix *p = &g->pre[role];
 	struct seq_cfg cfg = {.fair_group = GUARD_GROUP,
-			      .priority = PRIO_GUARD,
+			      .priority = role == GUARD_USER ? PRIO_SCAN : PRIO_GUARD,
 			      .kv_type = KV_AUTO,
 			      .role = SEQ_GUARD};
 	uint8_t digest[32];

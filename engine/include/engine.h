@@ -135,7 +135,9 @@ size_t model_stable_prefix(const struct model *m, struct span text);
 
 /* ---- sequences ---- */
 enum seq_role { SEQ_CHAT, SEQ_GUARD };     /* arithmetic class: guard = P always */
-enum seq_priority { PRIO_GUARD, PRIO_NORMAL, PRIO_LOW };
+/* GUARD: somebody's answer waits for it; before all others, also before a batch that is begun. SCAN:
+ * before prompts and answers likewise, but in turn with answers that are under way. */
+enum seq_priority { PRIO_GUARD, PRIO_SCAN, PRIO_NORMAL, PRIO_LOW };
 /* Numbers of the KV cache. AUTO: F32 for F32 models, else F16. Q8_0 (int8 with a scale for every 32):
  * half of F16's memory; only where the head dimension is a multiple of 32, and never for guards. */
 enum kv_type { KV_AUTO, KV_F16, KV_F32, KV_BF16, KV_Q8_0 };
@@ -258,8 +260,8 @@ void seq_credit(struct seq *s, uint32_t tokens);
 void job_cancel(struct engine *e, job_id job);
 
 /* Does work for about budget_ns (0 = to the end of one batch), at most a fraction of a layer beyond
- * it, and less when engine_wake() or job_cancel() is called meanwhile. Guards (PRIO_GUARD) go first,
- * also before a batch that is begun: it rests. Returns 1 when there is more to do, 0 when idle,
+ * it, and less when engine_wake() or job_cancel() is called meanwhile. PRIO_GUARD goes first, also
+ * before a batch that is begun: it rests. Returns 1 when there is more to do, 0 when idle,
  * negative on a broken engine. */
 int engine_step(struct engine *e, uint64_t budget_ns);
 

@@ -33,6 +33,7 @@ struct when {
 	bool other_model;			       /* the guards' is another one */
 	bool mixed;				       /* quantised, all types */
 	bool eager; /* answers go before prompts at every fraction, not each so many ms */
+	bool scan;  /* guards of prompts: answers go before them likewise */
 };
 
 /* What one chat and the guards beside it came to, bit for bit. */
@@ -41,6 +42,7 @@ struct said {
 	float logprob[SAID], after[SMALL_VOCAB], read[SMALL_VOCAB];
 	uint32_t n, guards, rested; /* rested: times a guard went before a batch in flight */
 	uint32_t talked;	    /* times answers did */
+	uint32_t scan_rested;	    /* before a guard in flight, of these */
 };
 
 struct stage_of {
@@ -81,7 +83,9 @@ static void add_company(struct rig *r, uint32_t n)
 static void begin_reading(struct stage_of *t)
 {
 	struct want w = {.rows = WANT_LOGITS_FULL};
-	struct seq_cfg cfg = {.priority = PRIO_GUARD, .role = SEQ_GUARD, .max_tokens = READ};
+	struct seq_cfg cfg = {.priority = t->w && t->w->scan ? PRIO_SCAN : PRIO_GUARD,
+			      .role = SEQ_GUARD,
+			      .max_tokens = READ};
 	int32_t ids[READ];
 
 	some_ids(ids, READ, SMALL_VOCAB, 77);
@@ -121,7 +125,10 @@ static void run(struct stage_of *t, struct seq *chat)
 			begin_reading(t);
 		was = t->r.e->talk.stage;
 		assert_true(engine_step(t->r.e, 1) >= 0);
-		o->talked += was == BATCH_NONE && t->r.e->talk.stage != BATCH_NONE;
+		if (was == BATCH_NONE && t->r.e->talk.stage != BATCH_NONE) {
+			o->talked++;
+			o->scan_rested += t->r.e->urgent.stage != BATCH_NONE;
+		}
 		while ((n = engine_poll(t->r.e, ev, 1)) > 0) {
 			if (t->guard && ev[0].seq == t->guard)
 				read_event(t, &ev[0]);
@@ -161,7 +168,9 @@ static void hear(const struct when *w, struct said *o)
 	say(chat, SAID, 1234);
 	run(&t, chat);
 	engine_stats(t.r.e, &stats); /* counts what we saw; the last guard may not have begun */
-	if (w->guard_every)
+	if (w->scan)		     /* lets a pass of answers end */
+		assert_true(stats.preempted >= o->scan_rested);
+	else if (w->guard_every)
 		assert_true(stats.preempted + 1 >= o->rested + o->talked);
 	else
 		assert_int_equal(stats.preempted, o->talked);
@@ -201,11 +210,13 @@ static void chats_do_not_depend_on_company_chunks_or_threads(void **st)
 	struct said a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false, false, false}, &a);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, false, false, false}, &a);
 		for (uint32_t i = 0; i < 4; i++) {
-			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false, false, false}, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 0, 0, false, false, false, false},
+			     &b);
 			same(&a, &b);
-			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false, false, false}, &b);
+			hear(&(struct when){*k, 1 + i, chunks[i], 7, 0, false, false, false, false},
+			     &b);
 			same(&a, &b);
 		}
 	}
@@ -217,11 +228,11 @@ static void chats_and_guards_do_not_depend_on_preemption(void **st)
 	struct said alone, a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false, false, false}, &alone);
-		hear(&(struct when){*k, 1, 512, 0, 1000000, false, false, false}, &a);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, false, false, false}, &alone);
+		hear(&(struct when){*k, 1, 512, 0, 1000000, false, false, false, false}, &a);
 		for (uint32_t i = 0; i < 5; i++) {
 			hear(&(struct when){*k, 1 + i % 3, 1 + 50 * i, i, every[i], i % 2, false,
-					    false},
+					    false, false},
 			     &b);
 			same(&alone, &b);
 			assert_true(b.rested > 3 && b.guards > 3);
@@ -260,6 +271,36 @@ static void chats_and_guards_do_not_depend_on_who_talks_first(void **st)
 				if (i)
 					same(&guard, &b);
 				assert_true(b.talked > 3 && (!i || b.rested > 3));
+			}
+		}
+}
+
+/* A guard that scans a prompt rests in its middle for answers, too, and reads the same. */
+static void scans_of_prompts_do_not_depend_on_answers_between(void **st)
+{
+	struct said guard, b;
+
+	for (const char *const *k = paths(); *k; k++)
+		for (int big = 0; big < 2; big++) {
+			hear(&(struct when){.kernel = *k,
+					    .threads = 1,
+					    .chunk = 512,
+					    .guard_every = 3,
+					    .mixed = big},
+			     &guard);
+			for (uint32_t i = 0; i < 4; i++) {
+				hear(&(struct when){.kernel = *k,
+						    .threads = 1 + i % 3,
+						    .chunk = i == 1 ? 0 : 20 + 100 * i,
+						    .company = 2 + i,
+						    .guard_every = 4 + i,
+						    .other_model = i == 3,
+						    .mixed = big,
+						    .eager = true,
+						    .scan = true},
+				     &b);
+				same(&guard, &b);
+				assert_true(b.guards > 0 && b.scan_rested > 3);
 			}
 		}
 }
@@ -313,10 +354,10 @@ static void quantised_chats_do_not_depend_on_anything(void **st)
 	struct said a, b;
 
 	for (const char *const *k = paths(); *k; k++) {
-		hear(&(struct when){*k, 1, 512, 0, 0, false, true, false}, &a);
-		hear(&(struct when){*k, 2, 7, 3, 29, false, true, false}, &b);
+		hear(&(struct when){*k, 1, 512, 0, 0, false, true, false, false}, &a);
+		hear(&(struct when){*k, 2, 7, 3, 29, false, true, false, false}, &b);
 		same(&a, &b);
-		hear(&(struct when){*k, 3, 64, 0, 17, true, true, false}, &b);
+		hear(&(struct when){*k, 3, 64, 0, 17, true, true, false, false}, &b);
 		same(&a, &b);
 		assert_true(b.rested > 0 && b.guards > 0);
 	}
@@ -446,6 +487,7 @@ int main(void)
 	    cmocka_unit_test(chats_and_guards_do_not_depend_on_preemption),
 	    cmocka_unit_test(quantised_chats_do_not_depend_on_anything),
 	    cmocka_unit_test(chats_and_guards_do_not_depend_on_who_talks_first),
+	    cmocka_unit_test(scans_of_prompts_do_not_depend_on_answers_between),
 	    cmocka_unit_test(an_answer_does_not_wait_for_a_batch_of_prompts),
 	    cmocka_unit_test(guards_and_answers_of_one_model_beside_prompts_of_another),
 	    cmocka_unit_test(a_guard_does_not_wait_for_the_batch_in_flight),

@@ -260,6 +260,84 @@ static void many_can_go_with_what_they_have_waiting(void **st)
 	}
 }
 
+/* Six prompts of 900 rows wait for the guard while an answer is under way: its tokens meanwhile. */
+static uint32_t tokens_beside(enum seq_priority prio, uint32_t *batches)
+{
+	struct seq_cfg cfg = {.priority = prio, .role = SEQ_GUARD, .max_tokens = 1000};
+	struct seq *talks = seq_in(1, 400), *guard[6];
+	uint32_t tokens = 0, left = 6;
+	struct event ev;
+
+	append_all(r.e, talks, (int32_t[]){1, 2}, 2, NULL);
+	generate(talks, 390, 390);
+	for (uint32_t i = 0; i < 6; i++) {
+		cfg.fair_group = i;
+		assert_int_equal(seq_new(r.e, r.m, &cfg, &guard[i], NULL), 0);
+		append(guard[i], 900);
+	}
+	*batches = (uint32_t)r.e->stats.steps;
+	while (left) {
+		assert_true(engine_step(r.e, 0) >= 0);
+		while (engine_poll(r.e, &ev, 1) > 0) {
+			tokens += ev.kind == EV_TOKEN;
+			left -= ev.kind == EV_DONE && ev.seq != talks;
+		}
+	}
+	*batches = (uint32_t)r.e->stats.steps - *batches;
+	for (uint32_t i = 0; i < 6; i++)
+		seq_free(guard[i]);
+	seq_free(talks);
+	return tokens;
+}
+
+/* However many prompts wait for the guard, an answer under way goes on beside them; what waits for
+ * the check of an answer does not. */
+static void answers_take_turns_with_scans_and_wait_for_checks(void **st)
+{
+	uint32_t tokens, batches;
+
+	r.e->chunk = 64;
+	tokens = tokens_beside(PRIO_SCAN, &batches);
+	assert_true(batches >= 6 * 900 / 64 + tokens);
+	assert_true(tokens + 2 >= batches / 2);
+	tokens = tokens_beside(PRIO_GUARD, &batches);
+	assert_true(tokens <= 2);
+}
+
+/* The check of an answer waits for the scan in flight, not for the answers between. */
+static void a_check_goes_before_answers_where_a_scan_rests(void **st)
+{
+	struct seq_cfg cfg = {.priority = PRIO_SCAN, .role = SEQ_GUARD, .max_tokens = 1000};
+	struct seq *talks = seq_in(1, 400), *scan, *check;
+
+	append_all(r.e, talks, (int32_t[]){1, 2}, 2, NULL);
+	assert_int_equal(seq_new(r.e, r.m, &cfg, &scan, NULL), 0);
+	cfg.priority = PRIO_GUARD;
+	assert_int_equal(seq_new(r.e, r.m, &cfg, &check, NULL), 0);
+	r.e->chunk = 512;
+	append(scan, 900);
+	assert_int_equal(engine_step(r.e, 1), 1);
+	assert_true(r.e->urgent.stage == BATCH_LAYERS && r.e->urgent.scan);
+	r.e->turn = 1;
+	generate(talks, 390, 390);
+	while (seq_len(talks) < 4) /* rests for them at each fraction */
+		assert_true(engine_step(r.e, 1) > 0);
+	assert_true(r.e->urgent.stage == BATCH_LAYERS);
+	append(check, 40);
+	for (uint32_t len = seq_len(talks); seq_len(check) < 40;) {
+		assert_true(engine_step(r.e, 1) > 0);
+		assert_true(seq_len(talks) <= len + 1); /* the row in flight */
+	}
+	assert_int_equal(seq_len(scan), 512);
+	while (engine_step(r.e, 0) > 0)
+		;
+	assert_int_equal(seq_len(scan), 900);
+	assert_int_equal(seq_len(talks), 391);
+	seq_free(check);
+	seq_free(scan);
+	seq_free(talks);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, open_rig, close_rig)
 
 int main(void)
@@ -269,6 +347,8 @@ int main(void)
 	    T(answers_go_on_where_no_batch_fits_beside_the_prompts),
 	    T(a_batch_that_rows_left_is_not_measured),
 	    T(a_cancel_without_room_to_take_a_token_back_says_so),
+	    T(answers_take_turns_with_scans_and_wait_for_checks),
+	    T(a_check_goes_before_answers_where_a_scan_rests),
 	    T(many_can_go_with_what_they_have_waiting),
 	};
 
