@@ -1,6 +1,7 @@
 /* events.c - the queue between the engine's work and engine_poll(). Owner thread only. Nodes that
  * were given out stay until the next poll, because their rows are borrowed until then. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine_priv.h"
 #include "fault.h"
@@ -49,8 +50,10 @@ static void recycle(struct evnode **first, struct evnode ***end)
 
 		if (n->last_of)
 			job_free(n->last_of);
-		else if (n->where == NODE_HEAP)
+		else if (n->where == NODE_HEAP) {
+			explicit_bzero(n, sizeof(*n)); /* a token that was said */
 			free(n);
+		}
 		n = next;
 	}
 	*first = NULL;

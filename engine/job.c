@@ -40,7 +40,7 @@ void job_free(struct job *j)
 	free(j->allow);
 	free(j->end_ids);
 	free(j->stop_ids);
-	free(j);
+	wipe_free(j, sizeof(*j)); /* guesses */
 }
 
 void job_start(struct job *j)
