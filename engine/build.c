@@ -1,7 +1,7 @@
 /* build.c - what goes into a batch. Guards have batches of their own, before all others; those that
- * scan prompts take turns with answers (batch.c). Any other
- * holds a row for each generation that can go on, or as many prompt rows as take CHUNK_NS, in turn:
- * prompts are computed for TURN_NS, then the generations have a row each. */
+ * scan prompts take turns with answers (batch.c). Any other holds a row for each generation that
+ * can go on, or as many prompt rows as take CHUNK_NS, in turn: prompts are computed for TURN_NS,
+ * then the generations have a row each. */
 #include <stdlib.h>
 
 #include "engine_priv.h"

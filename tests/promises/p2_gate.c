@@ -323,6 +323,42 @@ static void no_byte_waits_for_more_than_128_tokens(void **s)
 	assert_true(q->done);
 }
 
+/* Prompts are scanned in turn with answers under way (PRIO_SCAN): still nobody is let in before the
+ * verdict, and who was let in goes on to his end. */
+static void forbidden_prompts_beside_an_answer_are_all_refused(void **s)
+{
+	struct rig_req *good, *bad[12];
+	unsigned left = 12;
+
+	if (!r)
+		skip();
+	good = ask(GOOD, 1, true);
+	assert_non_null(running(good));
+	assert_true(good->admitted);
+	for (unsigned i = 0; i < 12; i++) {
+		bad[i] = ask(BAD, 1 + i % 2, true);
+		rig_turn(r, 1);
+	}
+	for (int t = 0; t < 20000 && left; t++) {
+		rig_turn(r, 1);
+		left = 0;
+		for (unsigned i = 0; i < 12; i++) {
+			assert_false(bad[i]->admitted);
+			assert_int_equal(bad[i]->out[0].n + bad[i]->out[1].n, 0);
+			left += !bad[i]->failed;
+		}
+	}
+	assert_int_equal(left, 0);
+	rig_finish(r, good);
+	assert_true(good->done && good->completion > 0);
+	for (unsigned i = 0; i < 12; i++) {
+		assert_int_equal(bad[i]->fail_code, RS_PROMPT_BLOCKED);
+		assert_int_equal(bad[i]->intents, 1);
+		assert_int_equal(bad[i]->outcomes, 1);
+		assert_int_equal(bad[i]->released, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +372,7 @@ int main(void)
 	    cmocka_unit_test(no_parameter_of_a_client_weakens_policy),
 	    cmocka_unit_test(every_role_and_every_turn_of_a_prompt_counts),
 	    cmocka_unit_test(smuggled_characters_are_a_reason_of_their_own),
+	    cmocka_unit_test(forbidden_prompts_beside_an_answer_are_all_refused),
 	    cmocka_unit_test(no_byte_waits_for_more_than_128_tokens),
 	};
 	int failed;
