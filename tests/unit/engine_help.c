@@ -231,6 +231,25 @@ struct seq *rig_seq(struct rig *r, enum seq_role role, uint32_t max_tokens)
 	return s;
 }
 
+struct seq *rig_seq_in(struct rig *r, uint64_t group, enum seq_priority prio, uint32_t max_tokens)
+{
+	struct seq_cfg cfg = {.fair_group = group, .priority = prio, .max_tokens = max_tokens};
+	struct seq *s = NULL;
+
+	assert_int_equal(seq_new(r->e, r->m, &cfg, &s, NULL), 0);
+	return s;
+}
+
+job_id rig_append(struct rig *r, struct seq *s, uint32_t n)
+{
+	static int32_t ids[4096];
+	job_id job = 0;
+
+	some_ids(ids, n, SMALL_VOCAB, 4);
+	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
+	return job;
+}
+
 static bool take(const struct event *ev, job_id job, struct outcome *o)
 {
 	size_t n;

@@ -44,6 +44,9 @@ struct rig {
 void rig_open(struct rig *r, int fd, const char *kernel, uint32_t threads, uint64_t kv_bytes);
 void rig_close(struct rig *r);
 struct seq *rig_seq(struct rig *r, enum seq_role role, uint32_t max_tokens);
+/* A chat's sequence of this group and priority; n noise tokens to it, at most 4096. */
+struct seq *rig_seq_in(struct rig *r, uint64_t group, enum seq_priority prio, uint32_t max_tokens);
+job_id rig_append(struct rig *r, struct seq *s, uint32_t n);
 
 struct outcome {
 	enum event_kind kind; /* EV_DONE or EV_FAILED */

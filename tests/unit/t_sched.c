@@ -40,25 +40,6 @@ static int close_rig(void **st)
 	return 0;
 }
 
-static struct seq *seq_in(uint64_t group, enum seq_priority prio, uint32_t max)
-{
-	struct seq_cfg cfg = {.fair_group = group, .priority = prio, .max_tokens = max};
-	struct seq *s = NULL;
-
-	assert_int_equal(seq_new(r.e, r.m, &cfg, &s, NULL), 0);
-	return s;
-}
-
-static job_id append(struct seq *s, uint32_t n)
-{
-	static int32_t ids[4096];
-	job_id job = 0;
-
-	some_ids(ids, n, SMALL_VOCAB, 4);
-	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
-	return job;
-}
-
 static job_id generate(struct seq *s, uint32_t n)
 {
 	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
@@ -75,11 +56,11 @@ static struct outcome out;
 
 static void generation_waits_for_credit(void **st)
 {
-	struct seq *s = seq_in(0, PRIO_NORMAL, 100);
+	struct seq *s = rig_seq_in(&r, 0, PRIO_NORMAL, 100);
 	struct event ev[20];
 	job_id job;
 
-	append(s, 5);
+	rig_append(&r, s, 5);
 	job = generate(s, 10); /* queued behind the append */
 	while (engine_step(r.e, 0) > 0)
 		;
@@ -104,7 +85,7 @@ static void generation_waits_for_credit(void **st)
 
 static void generations_end_where_they_should(void **st)
 {
-	struct seq *s = seq_in(0, PRIO_NORMAL, 30);
+	struct seq *s = rig_seq_in(&r, 0, PRIO_NORMAL, 30);
 	struct gen_limit limit = {.max_new = 1000, .end_ids = (int32_t[]){-1}, .n_end = 1};
 	struct sampler greedy = {0};
 	int32_t third, stop;
@@ -161,7 +142,7 @@ static bool allow_seven(void *arg, const int32_t *generated, uint32_t n, uint64_
 
 static void mask_hooks_forbid_tokens(void **st)
 {
-	struct seq *s = seq_in(0, PRIO_NORMAL, 30);
+	struct seq *s = rig_seq_in(&r, 0, PRIO_NORMAL, 30);
 	struct gen_limit limit = {.max_new = 10, .end_ids = (int32_t[]){-1}, .n_end = 1};
 	struct sampler smp;
 	uint32_t calls = 0;
@@ -181,13 +162,14 @@ static void mask_hooks_forbid_tokens(void **st)
 
 static void guards_go_first(void **st)
 {
-	struct seq *chat = seq_in(0, PRIO_NORMAL, 4000), *guard = seq_in(0, PRIO_GUARD, 100);
+	struct seq *chat = rig_seq_in(&r, 0, PRIO_NORMAL, 4000),
+		   *guard = rig_seq_in(&r, 0, PRIO_GUARD, 100);
 	job_id g;
 
 	r.e->chunk = 64;
-	append(chat, 4000);
+	rig_append(&r, chat, 4000);
 	engine_step(r.e, 0);
-	g = append(guard, 60);
+	g = rig_append(&r, guard, 60);
 	engine_step(r.e, 0);
 	engine_step(r.e, 0);
 	assert_int_equal(seq_len(guard), 60);
@@ -200,12 +182,12 @@ static void guards_go_first(void **st)
 /* Tokens of eight against those of one: however many sequences a group has. */
 static void groups_share_alike(void **st)
 {
-	struct seq *many[8], *one = seq_in(2, PRIO_NORMAL, 2500);
+	struct seq *many[8], *one = rig_seq_in(&r, 2, PRIO_NORMAL, 2500);
 
 	r.e->chunk = 64;
 	for (int i = 0; i < 8; i++)
-		append(many[i] = seq_in(1, PRIO_NORMAL, 700), 700);
-	append(one, 2500);
+		rig_append(&r, many[i] = rig_seq_in(&r, 1, PRIO_NORMAL, 700), 700);
+	rig_append(&r, one, 2500);
 	for (int step = 0; step < 70; step++) {
 		int64_t apart = 0;
 
@@ -222,11 +204,11 @@ static void groups_share_alike(void **st)
 
 static void the_first_token_comes_with_the_prompt(void **st)
 {
-	struct seq *s = seq_in(1, PRIO_NORMAL, 100);
+	struct seq *s = rig_seq_in(&r, 1, PRIO_NORMAL, 100);
 	struct event ev[4];
 
 	r.e->chunk = 64;
-	append(s, 64);
+	rig_append(&r, s, 64);
 	generate(s, 5);
 	seq_credit(s, 5);
 	assert_int_equal(engine_step(r.e, 0), 1);
@@ -247,7 +229,7 @@ static void equal_prompts_are_finished_one_by_one(void **st)
 
 	r.e->chunk = 64;
 	for (uint32_t i = 0; i < 4; i++) {
-		append(s[i] = seq_in(i, PRIO_NORMAL, 600), 512);
+		rig_append(&r, s[i] = rig_seq_in(&r, i, PRIO_NORMAL, 600), 512);
 		generate(s[i], 32);
 		seq_credit(s[i], 32);
 	}
@@ -275,17 +257,18 @@ static void equal_prompts_are_finished_one_by_one(void **st)
 
 static void short_prompts_pass_long_ones_but_not_for_ever(void **st)
 {
-	struct seq *longer = seq_in(1, PRIO_NORMAL, 1000), *brief = seq_in(1, PRIO_NORMAL, 100);
+	struct seq *longer = rig_seq_in(&r, 1, PRIO_NORMAL, 1000),
+		   *brief = rig_seq_in(&r, 1, PRIO_NORMAL, 100);
 	uint32_t passed = 0;
 
 	r.e->chunk = 50;
-	append(longer, 1000);
+	rig_append(&r, longer, 1000);
 	engine_step(r.e, 0);
 	while (seq_len(longer) < 1000) {
 		job_id job;
 
 		assert_int_equal(seq_truncate(brief, 0), 0);
-		job = append(brief, 50);
+		job = rig_append(&r, brief, 50);
 		engine_step(r.e, 0);
 		while (brief->jobs)
 			engine_step(r.e, 0);
@@ -299,7 +282,8 @@ static void short_prompts_pass_long_ones_but_not_for_ever(void **st)
 
 static void long_prompts_do_not_stall_answers(void **st)
 {
-	struct seq *chat = seq_in(1, PRIO_NORMAL, 200), *prompt = seq_in(2, PRIO_NORMAL, 4000);
+	struct seq *chat = rig_seq_in(&r, 1, PRIO_NORMAL, 200),
+		   *prompt = rig_seq_in(&r, 2, PRIO_NORMAL, 4000);
 	struct event ev[8];
 	uint64_t tokens = 0, steps = 0;
 
@@ -307,7 +291,7 @@ static void long_prompts_do_not_stall_answers(void **st)
 	append_all(r.e, chat, (int32_t[]){1, 2}, 2, NULL);
 	generate(chat, 190);
 	seq_credit(chat, 190);
-	append(prompt, 3000);
+	rig_append(&r, prompt, 3000);
 	while (seq_len(prompt) < 2900) {
 		int n;
 
@@ -323,13 +307,14 @@ static void long_prompts_do_not_stall_answers(void **st)
 
 static void a_cancelled_job_ends_at_the_next_layer(void **st)
 {
-	struct seq *s = seq_in(0, PRIO_NORMAL, 500), *other = seq_in(0, PRIO_NORMAL, 500);
+	struct seq *s = rig_seq_in(&r, 0, PRIO_NORMAL, 500),
+		   *other = rig_seq_in(&r, 0, PRIO_NORMAL, 500);
 	struct pollfd p = {.fd = engine_wake_fd(r.e), .events = POLLIN};
 	struct event ev[4];
 	job_id job, stays;
 
-	job = append(s, 100);
-	stays = append(other, 100);
+	job = rig_append(&r, s, 100);
+	stays = rig_append(&r, other, 100);
 	r.e->chunk = 300;
 	assert_int_equal(engine_step(r.e, 1), 1); /* a fraction of a layer */
 	assert_int_equal(r.m->fwd.at, 1);
@@ -361,8 +346,8 @@ static void a_cancelled_generation_can_be_gone_on_with(void **st)
 	job_id job[N];
 
 	for (int i = 0; i < N; i++) {
-		s[i] = seq_in(0, PRIO_NORMAL, 100);
-		append(s[i], PROMPT);
+		s[i] = rig_seq_in(&r, 0, PRIO_NORMAL, 100);
+		rig_append(&r, s[i], PROMPT);
 		job[i] = generate(s[i], 30);
 	}
 	while (engine_step(r.e, 0) > 0)
@@ -396,10 +381,10 @@ static void a_cancelled_generation_can_be_gone_on_with(void **st)
 
 static void paused_and_queued_jobs_can_be_cancelled(void **st)
 {
-	struct seq *s = seq_in(0, PRIO_NORMAL, 500);
+	struct seq *s = rig_seq_in(&r, 0, PRIO_NORMAL, 500);
 	job_id a, g;
 
-	a = append(s, 100);
+	a = rig_append(&r, s, 100);
 	g = generate(s, 10);
 	job_cancel(r.e, g);
 	run_job(r.e, g, &out);
@@ -416,18 +401,19 @@ static void paused_and_queued_jobs_can_be_cancelled(void **st)
 
 static void freeing_a_sequence_silences_it(void **st)
 {
-	struct seq *s = seq_in(0, PRIO_NORMAL, 500), *t = seq_in(0, PRIO_NORMAL, 500);
+	struct seq *s = rig_seq_in(&r, 0, PRIO_NORMAL, 500),
+		   *t = rig_seq_in(&r, 0, PRIO_NORMAL, 500);
 	struct want w = {.rows = WANT_LOGITS_FULL};
 	struct event ev[4];
 	job_id job;
 
-	append(s, 200);
-	append(t, 200);
+	rig_append(&r, s, 200);
+	rig_append(&r, t, 200);
 	engine_step(r.e, 1);
 	seq_free(s); /* in the batch in flight */
 	seq_free(t);
 	assert_int_equal(r.e->batch.stage, BATCH_NONE);
-	s = seq_in(0, PRIO_NORMAL, 500);
+	s = rig_seq_in(&r, 0, PRIO_NORMAL, 500);
 	assert_int_equal(seq_append(s, (int32_t[]){1}, 1, &w, &job, NULL), 0);
 	while (engine_step(r.e, 0) > 0)
 		;
@@ -483,7 +469,7 @@ static void a_model_can_go_while_its_rows_are_put_out(void **st)
 static void two_models_take_turns(void **st)
 {
 	struct seq_cfg cfg = {.max_tokens = 2000, .priority = PRIO_NORMAL};
-	struct seq *a = seq_in(0, PRIO_NORMAL, 2000), *b;
+	struct seq *a = rig_seq_in(&r, 0, PRIO_NORMAL, 2000), *b;
 	int32_t ids[2000];
 	struct model *m2;
 	job_id ja, jb;
@@ -492,7 +478,7 @@ static void two_models_take_turns(void **st)
 	assert_int_equal(engine_model_add(r.e, &fd, 1, NULL, &m2, NULL), 0);
 	assert_int_equal(seq_new(r.e, m2, &cfg, &b, NULL), 0);
 	r.e->chunk = 50;
-	ja = append(a, 2000);
+	ja = rig_append(&r, a, 2000);
 	some_ids(ids, 2000, SMALL_VOCAB, 1);
 	assert_int_equal(seq_append(b, ids, 2000, NULL, &jb, NULL), 0);
 	for (int i = 0; i < 20; i++)
@@ -518,8 +504,8 @@ static void a_step_does_not_walk_over_those_who_wait(void **st)
 	rig_close(&r);
 	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 4ull << 30);
 	for (uint32_t i = 0; i < MANY; i++) {
-		s[i] = seq_in(i % 2 ? i : i % 16, PRIO_NORMAL, 64);
-		append(s[i], 1 + i % 40);
+		s[i] = rig_seq_in(&r, i % 2 ? i : i % 16, PRIO_NORMAL, 64);
+		rig_append(&r, s[i], 1 + i % 40);
 		if (i % 4 == 0) {
 			generate(s[i], 4);
 			seq_credit(s[i], 4);
@@ -548,10 +534,10 @@ static void a_step_does_not_walk_over_those_who_wait(void **st)
 
 static void closing_ends_everything(void **st)
 {
-	struct seq *s = seq_in(1, PRIO_GUARD, 500);
+	struct seq *s = rig_seq_in(&r, 1, PRIO_GUARD, 500);
 
-	append(seq_in(0, PRIO_NORMAL, 500), 300);
-	append(s, 10);
+	rig_append(&r, rig_seq_in(&r, 0, PRIO_NORMAL, 500), 300);
+	rig_append(&r, s, 10);
 	generate(s, 1);
 	engine_step(r.e, 1);
 	rig_close(&r);

@@ -44,25 +44,6 @@ static int close_rig(void **st)
 	return 0;
 }
 
-static struct seq *seq_in(uint64_t group, enum seq_priority prio, uint32_t max)
-{
-	struct seq_cfg cfg = {.fair_group = group, .priority = prio, .max_tokens = max};
-	struct seq *s = NULL;
-
-	assert_int_equal(seq_new(r.e, r.m, &cfg, &s, NULL), 0);
-	return s;
-}
-
-static job_id append(struct seq *s, uint32_t n)
-{
-	static int32_t ids[4096];
-	job_id job = 0;
-
-	some_ids(ids, n, SMALL_VOCAB, 4);
-	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
-	return job;
-}
-
 static job_id generate(struct seq *s, uint32_t n)
 {
 	struct gen_limit limit = {
@@ -97,8 +78,8 @@ static bool admit(struct client *c, uint64_t group)
 		c->chat = NULL;
 		return false;
 	}
-	append(c->guard, PROMPT); /* the prompt is judged while it is computed */
-	append(c->chat, PROMPT);
+	rig_append(&r, c->guard, PROMPT); /* the prompt is judged while it is computed */
+	rig_append(&r, c->chat, PROMPT);
 	generate(c->chat, SAYS);
 	seq_credit(c->chat, 3);
 	return true;
@@ -109,12 +90,12 @@ static void goes_on(struct client *c, const struct event *ev, uint32_t *done)
 {
 	assert_int_not_equal(ev->kind, EV_FAILED);
 	if (ev->seq == c->chat && ev->kind == EV_TOKEN)
-		append(c->guard, 1);
+		rig_append(&r, c->guard, 1);
 	if (ev->seq == c->guard && ev->kind == EV_DONE)
 		seq_credit(c->chat, 1);
 	if (ev->seq != c->chat || ev->kind != EV_DONE || ev->end != GEN_LENGTH)
 		return;
-	append(c->guard, 30); /* the verdict on all of it */
+	rig_append(&r, c->guard, 30); /* the verdict on all of it */
 	c->done = true;
 	(*done)++;
 }
@@ -126,7 +107,7 @@ static void fifty_requests_share_a_budget_for_one_and_a_half(void **st)
 	uint64_t one, page;
 	struct seq *s;
 
-	s = seq_in(0, PRIO_NORMAL, 64);
+	s = rig_seq_in(&r, 0, PRIO_NORMAL, 64);
 	page = s->kv->page_bytes;
 	seq_free(s);
 	rig_close(&r);
@@ -168,8 +149,8 @@ static void ten_thousand_jobs_leave_nothing_behind(void **st)
 	rig_close(&r);
 	rig_open(&r, random_model(&shape, 3, NULL), NULL, 2, 4ull << 30);
 	for (int i = 0; i < STORM; i++) {
-		s[i] = seq_in((uint64_t)i % 7, i % 3 ? PRIO_NORMAL : PRIO_GUARD, 64);
-		append(s[i], 1 + (uint32_t)i % 5);
+		s[i] = rig_seq_in(&r, (uint64_t)i % 7, i % 3 ? PRIO_NORMAL : PRIO_GUARD, 64);
+		rig_append(&r, s[i], 1 + (uint32_t)i % 5);
 	}
 	while (engine_step(r.e, 5000000) > 0 || done < STORM)
 		while ((n = engine_poll(r.e, ev, 64)) > 0)
@@ -215,7 +196,7 @@ static void cancel_storms_neither_leak_nor_stall(void **st)
 	int n;
 
 	for (int i = 0; i < 16; i++)
-		s[i] = seq_in((uint64_t)i % 3, i % 4 ? PRIO_NORMAL : PRIO_GUARD, 400);
+		s[i] = rig_seq_in(&r, (uint64_t)i % 3, i % 4 ? PRIO_NORMAL : PRIO_GUARD, 400);
 	assert_int_equal(pthread_create(&t, NULL, canceller, &storm), 0);
 	while (ended < STORM) {
 		for (int i = 0; i < 16; i++)
@@ -223,7 +204,7 @@ static void cancel_storms_neither_leak_nor_stall(void **st)
 				job_id job;
 
 				assert_int_equal(seq_truncate(s[i], 0), 0);
-				job = append(s[i], 100);
+				job = rig_append(&r, s[i], 100);
 				begun += 2;
 				atomic_store(&storm.from, job > 40 ? job - 40 : 1);
 				job = generate(s[i], 16 + (uint32_t)i % 5);

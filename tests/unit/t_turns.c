@@ -26,25 +26,6 @@ static int close_rig(void **st)
 	return 0;
 }
 
-static struct seq *seq_in(uint64_t group, uint32_t max)
-{
-	struct seq_cfg cfg = {.fair_group = group, .priority = PRIO_NORMAL, .max_tokens = max};
-	struct seq *s = NULL;
-
-	assert_int_equal(seq_new(r.e, r.m, &cfg, &s, NULL), 0);
-	return s;
-}
-
-static job_id append(struct seq *s, uint32_t n)
-{
-	static int32_t ids[4096];
-	job_id job = 0;
-
-	some_ids(ids, n, SMALL_VOCAB, 4);
-	assert_int_equal(seq_append(s, ids, n, NULL, &job, NULL), 0);
-	return job;
-}
-
 static job_id generate(struct seq *s, uint32_t n, uint32_t credit)
 {
 	struct gen_limit limit = {.max_new = n, .end_ids = (int32_t[]){-1}, .n_end = 1};
@@ -61,7 +42,7 @@ static job_id generate(struct seq *s, uint32_t n, uint32_t credit)
 /* Eight forks for one group, then one for another: it does not wait for all of them. */
 static void forks_take_turns_in_the_groups_they_work_for(void **st)
 {
-	struct seq *text = seq_in(1, 1000), *s[9];
+	struct seq *text = rig_seq_in(&r, 1, PRIO_NORMAL, 1000), *s[9];
 	uint32_t groups;
 
 	r.e->chunk = 64;
@@ -69,7 +50,7 @@ static void forks_take_turns_in_the_groups_they_work_for(void **st)
 	for (int i = 0; i < 9; i++) {
 		assert_int_equal(seq_fork(text, 3, &s[i], NULL), 0);
 		assert_int_equal(seq_group(s[i], i < 8 ? 1 : 2), 0);
-		append(s[i], 900);
+		rig_append(&r, s[i], 900);
 		assert_int_equal(seq_group(s[i], 3), E_BUSY);
 	}
 	groups = r.e->n_groups;
@@ -90,7 +71,7 @@ static void forks_take_turns_in_the_groups_they_work_for(void **st)
 	fault_disarm();
 	assert_int_equal(text->cfg.fair_group, 7);
 #endif
-	append(text, 10);
+	rig_append(&r, text, 10);
 	while (engine_step(r.e, 0) > 0)
 		;
 	assert_int_equal(seq_len(text), 13);
@@ -103,7 +84,8 @@ static void forks_take_turns_in_the_groups_they_work_for(void **st)
 static void answers_go_on_where_no_batch_fits_beside_the_prompts(void **st)
 {
 #ifdef SP_FAULT
-	struct seq *talks = seq_in(1, 200), *prompt = seq_in(2, 4000);
+	struct seq *talks = rig_seq_in(&r, 1, PRIO_NORMAL, 200),
+		   *prompt = rig_seq_in(&r, 2, PRIO_NORMAL, 4000);
 	struct event ev[8];
 	uint32_t tokens = 0;
 	uint64_t from;
@@ -111,7 +93,7 @@ static void answers_go_on_where_no_batch_fits_beside_the_prompts(void **st)
 
 	append_all(r.e, talks, (int32_t[]){1, 2}, 2, NULL);
 	generate(talks, 190, 190);
-	append(prompt, 4000);
+	rig_append(&r, prompt, 4000);
 	r.e->chunk = 0;
 	r.m->ns_prompt = CHUNK_NS / 64;
 	from = r.e->batches;
@@ -137,14 +119,15 @@ static void answers_go_on_where_no_batch_fits_beside_the_prompts(void **st)
  * again must not make the next batches long ones. */
 static void a_batch_that_rows_left_is_not_measured(void **st)
 {
-	struct seq *goes = seq_in(1, 600), *stays = seq_in(2, 600);
+	struct seq *goes = rig_seq_in(&r, 1, PRIO_NORMAL, 600),
+		   *stays = rig_seq_in(&r, 2, PRIO_NORMAL, 600);
 	const uint64_t known = CHUNK_NS / 100;
 	job_id job, other;
 	struct event ev;
 
 	append_all(r.e, stays, (int32_t[]){1, 2}, 2, NULL);
-	other = append(stays, 20);
-	job = append(goes, 400);
+	other = rig_append(&r, stays, 20);
+	job = rig_append(&r, goes, 400);
 	r.e->chunk = 512;
 	r.m->ns_prompt = known;
 	assert_int_equal(engine_step(r.e, 1), 1);
@@ -175,8 +158,8 @@ static void a_cancel_without_room_to_take_a_token_back_says_so(void **st)
 	job_id job[N];
 
 	for (int i = 0; i < N; i++) {
-		s[i] = seq_in(0, 100);
-		append(s[i], PROMPT);
+		s[i] = rig_seq_in(&r, 0, PRIO_NORMAL, 100);
+		rig_append(&r, s[i], PROMPT);
 		job[i] = generate(s[i], 30, 0);
 	}
 	while (engine_step(r.e, 0) > 0)
@@ -229,8 +212,8 @@ static void many_can_go_with_what_they_have_waiting(void **st)
 		uint32_t told = 0, kept = 0;
 
 		for (uint32_t i = 0; i < MANY; i++) {
-			s[i] = seq_in(i % 16, 64);
-			job[i] = append(s[i], 10);
+			s[i] = rig_seq_in(&r, i % 16, PRIO_NORMAL, 64);
+			job[i] = rig_append(&r, s[i], 10);
 		}
 		for (uint32_t i = 0; i < MANY; i++)
 			if (i % 5)
@@ -264,7 +247,7 @@ static void many_can_go_with_what_they_have_waiting(void **st)
 static uint32_t tokens_beside(enum seq_priority prio, uint32_t *batches)
 {
 	struct seq_cfg cfg = {.priority = prio, .role = SEQ_GUARD, .max_tokens = 1000};
-	struct seq *talks = seq_in(1, 400), *guard[6];
+	struct seq *talks = rig_seq_in(&r, 1, PRIO_NORMAL, 400), *guard[6];
 	uint32_t tokens = 0, left = 6;
 	struct event ev;
 
@@ -273,7 +256,7 @@ static uint32_t tokens_beside(enum seq_priority prio, uint32_t *batches)
 	for (uint32_t i = 0; i < 6; i++) {
 		cfg.fair_group = i;
 		assert_int_equal(seq_new(r.e, r.m, &cfg, &guard[i], NULL), 0);
-		append(guard[i], 900);
+		rig_append(&r, guard[i], 900);
 	}
 	*batches = (uint32_t)r.e->stats.steps;
 	while (left) {
@@ -308,14 +291,14 @@ static void answers_take_turns_with_scans_and_wait_for_checks(void **st)
 static void a_check_goes_before_answers_where_a_scan_rests(void **st)
 {
 	struct seq_cfg cfg = {.priority = PRIO_SCAN, .role = SEQ_GUARD, .max_tokens = 1000};
-	struct seq *talks = seq_in(1, 400), *scan, *check;
+	struct seq *talks = rig_seq_in(&r, 1, PRIO_NORMAL, 400), *scan, *check;
 
 	append_all(r.e, talks, (int32_t[]){1, 2}, 2, NULL);
 	assert_int_equal(seq_new(r.e, r.m, &cfg, &scan, NULL), 0);
 	cfg.priority = PRIO_GUARD;
 	assert_int_equal(seq_new(r.e, r.m, &cfg, &check, NULL), 0);
 	r.e->chunk = 512;
-	append(scan, 900);
+	rig_append(&r, scan, 900);
 	assert_int_equal(engine_step(r.e, 1), 1);
 	assert_true(r.e->urgent.stage == BATCH_LAYERS && r.e->urgent.scan);
 	r.e->turn = 1;
@@ -323,7 +306,7 @@ static void a_check_goes_before_answers_where_a_scan_rests(void **st)
 	while (seq_len(talks) < 4) /* rests for them at each fraction */
 		assert_true(engine_step(r.e, 1) > 0);
 	assert_true(r.e->urgent.stage == BATCH_LAYERS);
-	append(check, 40);
+	rig_append(&r, check, 40);
 	for (uint32_t len = seq_len(talks); seq_len(check) < 40;) {
 		assert_true(engine_step(r.e, 1) > 0);
 		assert_true(seq_len(talks) <= len + 1); /* the row in flight */
